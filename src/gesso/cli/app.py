@@ -1,0 +1,61 @@
+"""The commands of `gesso` and the options that all of them share."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from gesso import __version__
+from gesso.cli import doctor, generate, models, replay, samplers, show
+from gesso.cli.boundary import Commands
+from gesso.cli.invocation import Invocation, pairs
+
+app = typer.Typer(
+    cls=Commands,
+    help="Gesso, a local studio for generated images.",
+    context_settings={"help_option_names": ["--help", "-h"]},
+)
+app.command()(generate.generate)
+app.command()(samplers.samplers)
+app.add_typer(models.app, name="models")
+app.command()(show.show)
+app.command()(replay.replay)
+app.command()(doctor.doctor)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        print(f"gesso {__version__}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def gesso(
+    context: typer.Context,
+    model_folder: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FOLDER", help="Search this folder for models; may be repeated.", show_default=False),
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option(metavar="N", help="CPU threads that a network computes with.", show_default=False)
+    ] = None,
+    setting: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY=VALUE", help="Any other setting, for this call only; may be repeated.", show_default=False
+        ),
+    ] = None,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+        return
+    flags: dict[str, Any] = pairs("--setting", setting)
+    if model_folder:
+        flags["model_folders"] = tuple(folder.expanduser() for folder in model_folder)
+    if threads is not None:
+        flags["threads"] = threads
+    context.obj = Invocation(flags=flags)

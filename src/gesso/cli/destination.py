@@ -1,0 +1,48 @@
+"""Where pictures shall go, checked before anything is made that could not be kept."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gesso.core.errors import InputError, StorageError, UsageError
+
+if TYPE_CHECKING:
+    from gesso.core.settings import Settings
+
+
+def checked_format(out: Path | None, settings: "Settings", *, count: int, asked: str | None) -> str | None:
+    """The format that the files shall have: as asked, else as `out` ends; `None` leaves it to the settings.
+
+    Args:
+        out: as given with `--out`.
+        count: how many pictures there will be.
+        asked: as given with `--format`.
+
+    Raises:
+        UsageError: these do not go together.
+        StorageError: the place cannot be written.
+    """
+    from gesso.core.requests import OutputFormat
+    from gesso.engine.naming import destination
+
+    known = OutputFormat(asked) if asked in list(OutputFormat) else None
+    try:
+        place = destination(out, settings, count=count, asked=known)
+    except InputError as error:
+        raise UsageError(error.message, hint=error.hint) from error
+    check_writable(place.folder)
+    return asked or place.output_format
+
+
+def check_writable(folder: Path) -> None:
+    """Look whether files could be written into `folder`, which may have to be made first.
+
+    Raises:
+        StorageError: something else is in the way, or the folder may not be written.
+    """
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    if not folder.is_dir():
+        raise StorageError(f"`{folder}` is a file, not a folder", hint="choose another folder with `--out`")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise StorageError(f"`{folder}` may not be written", hint="choose another folder with `--out`")

@@ -1,0 +1,141 @@
+"""`gesso generate PROMPT...`: from words to pictures on the disk."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from gesso.cli import options
+from gesso.cli.destination import check_writable, checked_format
+from gesso.cli.invocation import pairs, settings_of
+from gesso.cli.output import AsJson, print_json
+from gesso.cli.show import check_picture
+from gesso.core.errors import UsageError
+from gesso.core.units import parse_size
+
+if TYPE_CHECKING:
+    from gesso.cli.album import Album
+    from gesso.cli.progress import Timings
+    from gesso.core.requests import ImageRequest
+    from gesso.core.settings import Settings
+
+
+def generate(  # one parameter for each option: that is how Typer declares them
+    context: typer.Context,
+    prompt: options.Prompt = None,
+    model: options.Model = None,
+    negative: options.Negative = None,
+    size: options.Size = None,
+    seed: options.Seed = None,
+    count: options.Count = None,
+    from_image: options.FromImage = None,
+    steps: options.Steps = None,
+    sampler: options.Sampler = None,
+    schedule: options.Schedule = None,
+    guidance: options.Guidance = None,
+    guidance_rescale: options.GuidanceRescale = None,
+    clip_skip: options.ClipSkip = None,
+    arguments: options.Arguments = None,
+    device: options.Device = None,
+    precision: options.Precision = None,
+    exact: options.Exact = None,
+    priority: options.Priority = None,
+    owner: options.Owner = None,
+    deadline: options.Deadline = None,
+    journal: options.Journal = None,
+    out: options.Out = None,
+    output_format: options.Format = None,
+    as_json: AsJson = False,
+) -> None:
+    """Paint pictures from a prompt, save them and print where they are."""
+    if prompt is None and from_image is None:
+        raise UsageError("There is no prompt", hint='say what to paint: `gesso generate "a red circle"`')
+    width, height = _size(size)
+    if from_image is not None:
+        check_picture(from_image)
+    settings = settings_of(context)
+    if journal is not None:
+        check_writable(journal)
+    asked: dict[str, Any] = {
+        "prompt": None if prompt is None else " ".join(prompt),
+        "negative_prompt": negative,
+        "model": model,
+        "width": width,
+        "height": height,
+        "steps": steps,
+        "sampler": sampler,
+        "schedule": schedule,
+        "guidance": guidance,
+        "guidance_rescale": guidance_rescale,
+        "seed": seed,
+        "count": count,
+        "clip_skip": clip_skip,
+        "device": device,
+        "precision": precision,
+        "exact": exact,
+        "arguments": pairs("--set", arguments) or None,
+        "output_format": checked_format(out, settings, count=count or 1, asked=output_format),
+        "priority": priority,
+        "owner": owner,
+        "deadline_seconds": deadline,
+    }
+
+    from gesso.cli.asking import request_from
+
+    request = request_from(from_image, {name: value for name, value in asked.items() if value is not None})
+    _run(request, settings, out=out, journal=journal, as_json=as_json)
+
+
+def _run(
+    request: "ImageRequest", settings: "Settings", *, out: Path | None, journal: Path | None, as_json: bool
+) -> None:
+    """Make the pictures, save them and say where they are: also those of a request that failed or was interrupted."""
+    from gesso.cli.album import Album
+    from gesso.cli.progress import Timings
+
+    album, timings, warnings = Album(out, settings, journal), Timings(), list[str]()
+    try:
+        warnings += _paint(request, settings, album, timings, journal=journal)
+        album.close()
+    finally:
+        if as_json and album.paths:
+            print_json({"images": album.as_list(), "warnings": warnings, "timings": timings.as_dict()})
+        elif album.paths:
+            print("\n".join(str(path) for path in album.paths))
+
+
+def _paint(
+    request: "ImageRequest", settings: "Settings", album: "Album", timings: "Timings", *, journal: Path | None
+) -> tuple[str, ...]:
+    """Run a request while a person watches, and return its warnings. Ctrl-C, or any failure here, cancels it."""
+    from gesso.cli.progress import progress_bar
+
+    with progress_bar(count=request.count, timings=timings) as bar:
+        from gesso.core.events import ImageCompleted
+        from gesso.engine.studio import Studio
+
+        with Studio(settings) as studio:
+            handle = studio.submit(request, journal=journal)
+            try:
+                for event in handle.events():
+                    bar.show(event)
+                    if isinstance(event, ImageCompleted):
+                        album.add_ready(handle)
+                result = handle.result()
+            except BaseException:
+                handle.cancel()
+                raise
+            finally:
+                album.add_rest(handle)
+            for warning in result.warnings:
+                bar.warn(warning)
+            return result.warnings
+
+
+def _size(text: str | None) -> tuple[int | None, int | None]:
+    if text is None:
+        return None, None
+    try:
+        return parse_size(text)
+    except ValueError as error:
+        raise UsageError(f"`--size`: {error}") from error

@@ -1,0 +1,69 @@
+"""What a command knows of the call it belongs to: the options given before the command's name."""
+
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from gesso.core.errors import SettingsError, UnknownNameError, UsageError
+
+if TYPE_CHECKING:
+    from gesso.core.settings import Settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Invocation:
+    """Settings given on the command line, by name."""
+
+    flags: dict[str, Any] = field(default_factory=dict[str, Any])
+
+    def settings(self) -> "Settings":
+        """Every source of settings merged, flags first. Raises `SettingsError`."""
+        from gesso.core.settings import Settings, load_settings
+
+        known = sorted(Settings.model_fields)
+        for name in self.flags:
+            if name not in known:
+                nearest = UnknownNameError("setting", name, known).nearest
+                hint = f"nearest: {', '.join(nearest)}" if nearest else "`gesso doctor` lists the settings"
+                raise SettingsError(f"Unknown setting `{name}` in `--setting`", hint=hint)
+        return load_settings(**self.flags)
+
+
+def settings_of(context: typer.Context) -> "Settings":
+    """The settings that hold for the command of `context`."""
+    invocation = context.obj if isinstance(context.obj, Invocation) else Invocation()
+    return invocation.settings()
+
+
+def pairs(option: str, texts: list[str] | None) -> dict[str, Any]:
+    """Values of a repeated `KEY=VALUE` option. A value is JSON where it reads as JSON, and else the text itself.
+
+    Raises:
+        UsageError: a text without `=`, a key given twice, or a value that begins like JSON and is none.
+    """
+    values: dict[str, Any] = {}
+    for text in texts or []:
+        key, equals, value = text.partition("=")
+        key = key.strip()
+        if not equals or not key:
+            raise UsageError(f"`{option} {text}` is not of the form KEY=VALUE")
+        if key in values:
+            raise UsageError(f"`{option}` gives `{key}` twice")
+        values[key] = _json_or_text(option, key, value.strip())
+    return values
+
+
+def _json_or_text(option: str, key: str, text: str) -> Any:
+    try:
+        return json.loads(text, parse_constant=_no_constant)
+    except ValueError as error:
+        if text.startswith(("{", "[", '"')):
+            hint = "put the whole option in single quotes, so that the shell leaves the double ones alone"
+            raise UsageError(f"`{option} {key}=…` is not valid JSON: {error}", hint=hint) from error
+        return text
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"`{name}` is not a JSON number")

@@ -1,0 +1,112 @@
+"""`gesso models`: which models are on this machine, and what is in them."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from gesso.cli.boundary import Commands
+from gesso.cli.invocation import settings_of
+from gesso.cli.output import AsJson, print_columns, print_facts, print_json, print_warning
+from gesso.core.units import gib
+
+if TYPE_CHECKING:
+    from gesso.core.settings import Settings
+    from gesso.models.folder import ModelDescription
+    from gesso.models.store import ModelStore
+
+app = typer.Typer(cls=Commands, help="List the models on this machine, and show what is in one.", no_args_is_help=False)
+
+
+@app.command("list")
+def list_models(context: typer.Context, as_json: AsJson = False) -> None:
+    """List the models in the model folders, and the primer."""
+    store = open_store(settings_of(context))
+    found, broken = store.list(), store.broken()
+    if as_json:
+        print_json([_entry(model) for model in found] + [_broken_entry(*entry) for entry in broken])
+        return
+    print_columns(
+        ("name", "family", "weights", "path"),
+        [(model.name, _family(model), gib(model.weight_bytes), str(model.path)) for model in found],
+    )
+    for name, path, reason in broken:
+        print_warning(f"`{name}` cannot be used: {reason} ({path})")
+
+
+@app.command()
+def show(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A name from the list, a folder, or a hub id.")],
+    as_json: AsJson = False,
+) -> None:
+    """Show one model: its family, where it lies, its components and their sizes."""
+    model = open_store(settings_of(context)).find(name)
+    if as_json:
+        print_json(_entry(model))
+        return
+    print_facts(
+        [
+            ("name", model.name),
+            ("family", _family(model)),
+            ("pipeline", model.pipeline_class),
+            ("scheduler", model.scheduler_class or "none"),
+            ("path", str(model.path)),
+            ("size", "{}x{} px, in multiples of {}".format(*model.default_size_px, model.size_multiple_px)),
+            ("weights", gib(model.weight_bytes)),
+        ]
+    )
+    print()
+    print_columns(
+        ("component", "class", "role", "format", "weights"),
+        [
+            (part.name, part.class_name, part.role or "", part.dtype or "", gib(part.weight_bytes))
+            for part in model.components.values()
+        ],
+    )
+
+
+def open_store(settings: "Settings") -> "ModelStore":
+    """The models that these settings see, the primer among them."""
+    from gesso.models.store import ModelStore
+    from gesso.primer import weights_folder
+
+    return ModelStore(settings, bundled={"primer": weights_folder()})
+
+
+def _family(model: "ModelDescription") -> str:
+    return model.family.name if model.family else "other"
+
+
+def _entry(model: "ModelDescription") -> dict[str, Any]:
+    return {
+        "name": model.name,
+        "family": _family(model),
+        "path": model.path,
+        "pipeline": model.pipeline_class,
+        "components": [
+            {
+                "name": part.name,
+                "library": part.library,
+                "class": part.class_name,
+                "role": part.role,
+                "format": part.dtype,
+                "bytes": part.weight_bytes,
+            }
+            for part in model.components.values()
+        ],
+        "bytes": model.weight_bytes,
+        "problem": None,
+    }
+
+
+def _broken_entry(name: str, path: Path, reason: str) -> dict[str, Any]:
+    return {
+        "name": name,
+        "family": None,
+        "path": path,
+        "pipeline": None,
+        "components": [],
+        "bytes": 0,
+        "problem": reason,
+    }

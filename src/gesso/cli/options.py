@@ -1,0 +1,76 @@
+"""The options of `gesso generate`, each as a type that its parameter is declared with."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+_PICTURE = "The picture"
+_SAMPLING = "How it is sampled"
+_RUNNING = "How it runs"
+_DELIVERY = "Where it goes"
+
+
+def _option(help_text: str, *names: str, panel: str, metavar: str | None = None) -> Any:
+    return typer.Option(*names, help=help_text, metavar=metavar, rich_help_panel=panel, show_default=False)
+
+
+Prompt = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="PROMPT", help="What to paint; words are joined.", show_default=False),
+]
+
+Model = Annotated[
+    str | None,
+    _option("A name from `gesso models list`, a folder, or a hub id.", panel=_PICTURE, metavar="NAME"),
+]
+Negative = Annotated[str | None, _option("What not to paint.", panel=_PICTURE, metavar="TEXT")]
+Size = Annotated[str | None, _option("Pixels, for example 512x768.", panel=_PICTURE, metavar="WxH")]
+Seed = Annotated[int | None, _option("Where chance starts; drawn if left out.", panel=_PICTURE, metavar="N")]
+Count = Annotated[int | None, _option("How many pictures, from seeds that follow.", panel=_PICTURE, metavar="N")]
+FromImage = Annotated[
+    Path | None,
+    _option("Once more as this picture was made; other options override.", "--from", panel=_PICTURE, metavar="IMAGE"),
+]
+
+Steps = Annotated[int | None, _option("Sampling steps.", panel=_SAMPLING, metavar="N")]
+Sampler = Annotated[str | None, _option("A name from `gesso samplers`.", panel=_SAMPLING, metavar="NAME")]
+Schedule = Annotated[str | None, _option("One of the sampler's schedules.", panel=_SAMPLING, metavar="NAME")]
+Guidance = Annotated[
+    float | None, _option("How strictly to follow the prompt; 1 is none.", panel=_SAMPLING, metavar="SCALE")
+]
+GuidanceRescale = Annotated[
+    float | None, _option("Against overexposure by guidance, 0 to 1.", panel=_SAMPLING, metavar="SHARE")
+]
+ClipSkip = Annotated[
+    int | None, _option("Text encoder layer to read, from the end; 1 is the last.", panel=_SAMPLING, metavar="N")
+]
+Arguments = Annotated[
+    list[str] | None,
+    _option("An argument of the pipeline itself; may be repeated.", "--set", panel=_SAMPLING, metavar="KEY=VALUE"),
+]
+
+Device = Annotated[str | None, _option("For example cuda:0; by itself the best.", panel=_RUNNING, metavar="NAME")]
+Precision = Annotated[
+    str | None,
+    _option("float32, bfloat16 or float16; by itself the best.", panel=_RUNNING, metavar="FORMAT"),
+]
+Exact = Annotated[
+    bool | None,
+    _option("Bytes that do not depend on what else runs; slower.", "--exact/--no-exact", panel=_RUNNING),
+]
+Priority = Annotated[int | None, _option("-100 to 100; higher goes first.", panel=_RUNNING, metavar="N")]
+Owner = Annotated[str | None, _option("Who asks; kept with the costs.", panel=_RUNNING, metavar="NAME")]
+Deadline = Annotated[float | None, _option("Give up after so long.", panel=_RUNNING, metavar="SECONDS")]
+Journal = Annotated[
+    Path | None,
+    _option("Keep finished work here; the same command goes on from it.", panel=_RUNNING, metavar="FOLDER"),
+]
+
+Out = Annotated[
+    Path | None, _option("A folder, or a file with the suffix of a picture.", panel=_DELIVERY, metavar="PATH")
+]
+Format = Annotated[
+    str | None,
+    _option("Of the files; by itself as `--out` ends.", "--format", panel=_DELIVERY, metavar="png|jpeg|webp"),
+]

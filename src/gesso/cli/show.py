@@ -1,0 +1,91 @@
+"""`gesso show IMAGE`: what a picture says about how it was made."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from gesso.cli.output import AsJson, print_facts, print_json, print_warning
+from gesso.core.errors import InputError
+
+if TYPE_CHECKING:
+    from gesso.core.recipe import Recipe, Run
+    from gesso.engine.pictures import ReadRecipe
+
+Picture = Annotated[Path, typer.Argument(metavar="IMAGE", help="A picture that a studio made.")]
+
+
+def show(image: Picture, as_json: AsJson = False) -> None:
+    """Show the recipe that a picture carries."""
+    check_picture(image)
+    found = read_picture(image)
+    recipe = found.recipe
+    if as_json:
+        print_json(
+            {
+                "path": image,
+                "parameters": found.parameters,
+                "recipe": found.document,
+                "problem": found.problem,
+            }
+        )
+        return
+    if found.parameters is not None:
+        print(found.parameters)
+    if recipe is not None:
+        print()
+        print_facts(_facts(recipe))
+        for warning in recipe.run.warnings:
+            print(f"warning: {warning}")
+
+
+def check_picture(path: Path) -> None:
+    """Raises `InputError` where there is no file to read a recipe from."""
+    if not path.exists():
+        raise InputError(f"There is no picture `{path}`")
+    if not path.is_file():
+        raise InputError(f"`{path}` is not a picture but a folder")
+
+
+def read_picture(path: Path) -> "ReadRecipe":
+    """What a picture says about how it was made. Warns where there is more than is understood.
+
+    Raises:
+        InputError: it says nothing, or is no picture.
+    """
+    from gesso.engine.pictures import read_recipe
+
+    found = read_recipe(path)
+    if found.recipe is None and found.parameters is None and found.problem is None:
+        raise InputError(f"`{path}` does not say how it was made", hint="other programs may have removed its metadata")
+    if found.problem is not None:
+        print_warning(f"`{path}`: {found.problem}")
+    return found
+
+
+def _facts(recipe: "Recipe") -> list[tuple[str, str]]:
+    resolved = recipe.resolved
+    asked = recipe.asked.model_dump(mode="json", exclude_defaults=True)
+    return [
+        ("asked", ", ".join(f"{name}={value!r}" for name, value in asked.items())),
+        ("model", f"{resolved.model} ({resolved.family}, {resolved.pipeline})"),
+        ("sampler", f"{resolved.sampler}, schedule {resolved.schedule}, {resolved.steps} steps"),
+        ("guidance", f"{resolved.guidance:g}, rescale {resolved.guidance_rescale:g}"),
+        ("seed", f"{recipe.run.seed} (picture {recipe.run.index} of its request)"),
+        ("precision", f"{resolved.precision}, VAE {resolved.vae_precision}, {'exact' if resolved.exact else 'fast'}"),
+        *_run_facts(recipe.run),
+    ]
+
+
+def _run_facts(run: "Run") -> list[tuple[str, str]]:
+    fingerprint, cost = run.fingerprint, run.metering
+    versions = ", ".join(f"{name} {version}" for name, version in fingerprint.versions.items())
+    return [
+        ("made", run.created),
+        ("machine", f"{fingerprint.device}, {fingerprint.threads} thread(s), backend {fingerprint.backend}"),
+        ("versions", versions),
+        ("weights", fingerprint.weights),
+        ("cost", f"{cost.device_seconds:.2f} device-seconds, {cost.rows} rows in {cost.forwards} forwards"),
+        ("trace", f"{len(run.trace)} component calls"),
+        ("pixels", f"sha256:{run.pixels_sha256}"),
+    ]

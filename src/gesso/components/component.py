@@ -1,0 +1,211 @@
+"""A hosted network: what calls of its face become."""
+
+from collections import deque
+from collections.abc import Mapping
+from statistics import median
+from typing import TYPE_CHECKING, Any, Protocol
+
+import torch
+
+from gesso.backends.base import Backend
+from gesso.backends.eager import EagerBackend
+from gesso.components.call import Call, agreement_key, bind, canonical, refuse_gradients
+from gesso.components.layouts import CallLayout, hosted_methods, layouts_of
+from gesso.components.scope import CURRENT, ImageScope
+from gesso.components.trace import digest
+from gesso.components.tree import mapped, tensors
+from gesso.core.errors import DeadlineError
+from gesso.core.recipe import TraceEntry
+
+if TYPE_CHECKING:
+    from gesso.components.residency import Weights
+    from gesso.components.worker import DeviceWorker
+
+
+class Listener(Protocol):
+    """Is told, once, of what a component cannot do; called on whatever thread finds out."""
+
+    def __call__(self, message: str) -> None: ...
+
+
+class Component:
+    """A network with a home.
+
+    Args:
+        name: what traces and errors call it, for example `unet` or `text_encoder.final_layer_norm`.
+        device: where it computes.
+        latents_device: where pipelines keep its inputs and expect its outputs; usually the same.
+        dtype: in which it computes; also what its face answers, whatever its weights are stored in.
+        weights: what must be on the device during a call; several components may share them.
+        max_rows: rows of one forward at most.
+        exact_rows: rows of every forward in exact mode.
+        layouts: how calls of each method split into rows; by default what is known of the module's class.
+    """
+
+    def __init__(
+        self,
+        module: torch.nn.Module,
+        *,
+        name: str,
+        worker: "DeviceWorker",
+        weights: "Weights",
+        dtype: torch.dtype,
+        device: torch.device | None = None,
+        latents_device: torch.device | None = None,
+        backend: Backend | None = None,
+        max_rows: int = 16,
+        exact_rows: int = 4,
+        layouts: Mapping[str, CallLayout] | None = None,
+        listener: Listener | None = None,
+    ) -> None:
+        self.module = module
+        self.module_class = type(module)
+        self.name = name
+        self.worker = worker
+        self.weights = weights
+        self.dtype = dtype
+        self.device = device or torch.device(worker.device.name)
+        self.latents_device = latents_device or self.device
+        self.backend = backend or EagerBackend()
+        self.max_rows = max_rows
+        self.methods = hosted_methods(self.module_class)
+        self._exact_rows = exact_rows
+        self._layouts: dict[str, CallLayout] = dict(layouts_of(self.module_class) if layouts is None else layouts)
+        self._listener = listener
+        self._told: set[str] = set()
+        self._durations: dict[str, deque[float]] = {}
+
+    def layout(self, method: str) -> CallLayout | None:
+        """How calls of `method` split into rows; `None` if they run alone."""
+        return self._layouts.get(method)
+
+    def stop_merging(self, method: str, reason: str) -> None:
+        """From now on calls of `method` run alone. Said once."""
+        self._layouts.pop(method, None)
+        self.tell(f"Calls of `{self.name}` are not merged with others: {reason}")
+
+    def tell(self, message: str) -> None:
+        """Report something about this component once in its life."""
+        if message not in self._told:
+            self._told.add(message)
+            if self._listener is not None:
+                self._listener(message)
+
+    def bucket_rows(self, method: str) -> int:
+        """Rows of every forward of `method` in exact mode.
+
+        Decoding gains nothing from company and would pay for the padding, so a picture is decoded by itself.
+        """
+        return 1 if method in {"encode", "decode"} else self._exact_rows
+
+    def pace(self, method: str) -> float:
+        """Median seconds of a forward lately; 0 before the first."""
+        durations = self._durations.get(method)
+        return median(durations) if durations else 0.0
+
+    def took(self, method: str, seconds: float) -> None:
+        """A forward of `method` took so long. Worker thread only."""
+        self._durations.setdefault(method, deque(maxlen=31)).append(seconds)
+
+    def call(self, method: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        """Run one call of the picture that this thread makes. Blocks until its rows are done.
+
+        Raises:
+            CancelledError, DeadlineError: the request shall not go on.
+            NonFiniteError: NaN or infinity came out.
+            ComponentError: the network itself failed.
+            ClosedError: the worker is gone.
+            TypeError: the arguments do not fit the method.
+        """
+        scope = CURRENT.get() or ImageScope(clock=self.worker.clock)
+        scope.check()
+        call = self._capture(scope, method, args, kwargs)
+        if scope.journal is not None:
+            found = scope.journal.find(call.name, call.number, call.arguments, call.states, scope.exact)
+            if found is not None:
+                scope.trace.add(found.entry)
+                return self._delivered(found.output)
+        output = self._answer(call)
+        self._record(call, output)
+        return self._delivered(output)
+
+    def _capture(self, scope: ImageScope, method: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Call:
+        named = bind(self.module_class, method, args, kwargs)
+        if named is None:
+            raise TypeError(f"`{self.name}.{method}` takes positional arguments only and cannot be hosted")
+        refuse_gradients(self, named)
+        states = tuple(scope.call_states.get(self.name, ()))
+        layout = self._layouts.get(method)
+        arguments = None if layout is None else canonical(self, layout, named)
+        if layout is None:
+            self.tell(f"`{self.module_class.__name__}` has no row data: its calls run alone")
+        elif arguments is None:
+            self.tell(f"A call of `{self.name}` has arguments that are not understood and runs alone")
+        number = scope.trace.number(self.name, method)
+        placement = None if scope.placements is None else scope.placements.get((self.name, method, number))
+        mergeable = layout is not None and arguments is not None
+        return Call(
+            component=self,
+            method=method,
+            arguments=arguments if arguments is not None else _moved(named, self.device),
+            layout=layout if mergeable else None,
+            rows=_rows(arguments, layout) if mergeable else 1,
+            # What is run again runs as it ran: by itself, in the recorded slots.
+            key=agreement_key(self, method, layout, arguments, states, scope.exact)
+            if layout is not None and arguments is not None and placement is None
+            else None,
+            states=states,
+            scope=scope,
+            number=number,
+            placement=placement,
+        )
+
+    def _answer(self, call: Call) -> Any:
+        scope = call.scope
+
+        def wake() -> None:
+            self.worker.withdraw(scope)
+
+        self.worker.submit(call)
+        scope.cancel.on_cancel(wake)
+        try:
+            return call.answer.result(timeout=scope.seconds_left())
+        except TimeoutError:
+            if call.answer.done():  # it came while the time ran out
+                return call.answer.result()
+            self.worker.withdraw(scope)
+            raise DeadlineError(scope.deadline_seconds) from None
+        finally:
+            scope.cancel.forget(wake)
+
+    def _record(self, call: Call, output: Any) -> None:
+        scope = call.scope
+        scope.check_finite(output, component=call.name, call=call.number)
+        entry = TraceEntry(
+            component=self.name,
+            method=call.method,
+            call=call.number,
+            step=scope.step,
+            segments=call.segments,
+            digest="",
+        )
+        late = digest(output)
+        if scope.journal is not None:
+            entry = entry.model_copy(update={"digest": late.hex()})
+            scope.journal.keep(call.name, call.number, call.arguments, call.states, scope.exact, entry, output)
+        scope.trace.add(entry, late)
+
+    def _delivered(self, output: Any) -> Any:
+        if all(leaf.device == self.latents_device for leaf in tensors(output)):
+            return output
+        return _moved(output, self.latents_device)
+
+
+def _rows(arguments: Mapping[str, Any] | None, layout: CallLayout | None) -> int:
+    assert arguments is not None
+    assert layout is not None
+    return arguments[layout.rows[0]].shape[0]
+
+
+def _moved(tree: Any, device: torch.device) -> Any:
+    return mapped(tree, lambda _, leaf: leaf.to(device) if isinstance(leaf, torch.Tensor) else leaf)

@@ -1,0 +1,133 @@
+"""Who is calling: the context of the picture that a thread is making.
+
+A pipeline knows nothing of requests, so what a call must know about its request travels in a context variable.
+"""
+
+import itertools
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from gesso.components.journal import Journal
+from gesso.components.metering import Meter
+from gesso.components.state import CallState
+from gesso.components.trace import Placements, TraceRecorder
+from gesso.components.tree import tensors
+from gesso.core.clock import Clock, MonotonicClock
+from gesso.core.errors import CancelledError, DeadlineError, NonFiniteError
+
+_ages = itertools.count()
+
+
+class CancelToken:
+    """Set once, from any thread; whoever waits on the request's behalf registers to be woken."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._set = False
+        self._wakers: list[Callable[[], None]] = []
+
+    @property
+    def cancelled(self) -> bool:
+        return self._set
+
+    def on_cancel(self, wake: Callable[[], None]) -> None:
+        """Call `wake` when the token is set, at once if it is set already."""
+        with self._lock:
+            if not self._set:
+                self._wakers.append(wake)
+                return
+        wake()
+
+    def forget(self, wake: Callable[[], None]) -> None:
+        """Undo `on_cancel`."""
+        with self._lock:
+            if wake in self._wakers:
+                self._wakers.remove(wake)
+
+    def cancel(self) -> None:
+        with self._lock:
+            self._set = True
+            wakers, self._wakers = self._wakers, []
+        for wake in wakers:
+            wake()
+
+
+@dataclass(kw_only=True, eq=False)
+class ImageScope:
+    """One running picture. Used by its own thread; the worker only reads it and adds to the meter.
+
+    Attributes:
+        age: order of acceptance; smaller goes first among equal priorities.
+        deadline: on `clock`, in seconds; `None` is never.
+        call_states: what shall be entered around every call of a component, by component name.
+        placements: when replaying, where each call ran; `None` otherwise.
+        step: sampling step now running; set by the scheduler seam.
+    """
+
+    request_id: str = "anonymous"
+    image: int = 0
+    owner: str = "local"
+    priority: int = 0
+    exact: bool = False
+    deadline: float | None = None
+    deadline_seconds: float = 0.0
+    clock: Clock = field(default_factory=MonotonicClock)
+    cancel: CancelToken = field(default_factory=CancelToken)
+    call_states: Mapping[str, tuple[CallState, ...]] = field(default_factory=dict)
+    placements: Placements | None = None
+    journal: Journal | None = None
+    trace: TraceRecorder = field(default_factory=TraceRecorder)
+    meter: Meter = field(default_factory=Meter)
+    step: int | None = None
+    age: int = field(default_factory=lambda: next(_ages))
+    _unread: "deque[tuple[torch.Tensor, str, int | None, int]]" = field(default_factory=deque)
+
+    def check(self) -> None:
+        """Raises `CancelledError` or `DeadlineError` if the request shall not go on."""
+        if self.cancel.cancelled:
+            raise CancelledError
+        if self.deadline is not None and self.clock.now() >= self.deadline:
+            raise DeadlineError(self.deadline_seconds)
+
+    def check_finite(self, output: Any, *, component: str, call: int) -> None:
+        """Raises `NonFiniteError` if there is NaN or infinity in `output`.
+
+        On an accelerator the answer of the call before is read, which is there by now: nobody waits for the device.
+        """
+        for leaf in tensors(output):
+            if leaf.is_floating_point():
+                self._unread.append((torch.isfinite(leaf).all(), component, self.step, call))
+        keep = 0 if all(flag.device.type == "cpu" for flag, *_ in self._unread) else 1
+        self.settle(keep=keep)
+
+    def settle(self, *, keep: int = 0) -> None:
+        """Read the outstanding answers of `check_finite` but the `keep` newest; raises `NonFiniteError`."""
+        while len(self._unread) > keep:
+            finite, component, step, call = self._unread.popleft()
+            if not bool(finite):
+                self._unread.clear()
+                raise NonFiniteError(component=component, step=step, call=call)
+
+    def seconds_left(self) -> float | None:
+        """Until the deadline; `None` without one."""
+        return None if self.deadline is None else max(0.0, self.deadline - self.clock.now())
+
+
+CURRENT: ContextVar[ImageScope | None] = ContextVar("gesso_current_image", default=None)
+
+
+@contextmanager
+def entered(scope: ImageScope) -> Iterator[ImageScope]:
+    """Component calls made on this thread inside the block belong to `scope`."""
+    token = CURRENT.set(scope)
+    try:
+        yield scope
+    finally:
+        CURRENT.reset(token)

@@ -1,0 +1,101 @@
+"""Arguments and outputs of networks as trees: nested containers whose leaves are tensors and plain values.
+
+Paths are dotted: `added_cond_kwargs.text_embeds`, `down_block_additional_residuals.3`.
+"""
+
+from collections.abc import Callable, Iterator
+from enum import Enum
+from typing import Any
+
+import torch
+from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
+
+PLAIN = (type(None), bool, int, float, str, Enum, torch.dtype, torch.device)
+
+
+class NotUnderstoodError(Exception):
+    """A leaf that is neither a tensor nor a plain value, so rows cannot be told apart in it."""
+
+    def __init__(self, path: str, leaf: object) -> None:
+        self.path = path
+        self.type_name = type(leaf).__name__
+        super().__init__(f"`{path}` is a {self.type_name}")
+
+
+def leaves(tree: Any, path: str = "", *, containers: bool = False) -> Iterator[tuple[str, Any]]:
+    """(path, leaf) of everything that is not a container, in a fixed order. Distributions count as their parameters.
+
+    Args:
+        containers: give (path, container) as well, before what is in it.
+    """
+    if containers and isinstance(tree, dict | list | tuple):
+        yield path, tree
+    if isinstance(tree, dict):
+        for key, value in tree.items():
+            yield from leaves(value, _join(path, str(key)), containers=containers)
+    elif isinstance(tree, list | tuple):
+        for index, value in enumerate(tree):
+            yield from leaves(value, _join(path, str(index)), containers=containers)
+    elif isinstance(tree, DiagonalGaussianDistribution):
+        yield _join(path, "parameters"), tree.parameters
+    else:
+        yield path, tree
+
+
+def tensors(tree: Any) -> Iterator[torch.Tensor]:
+    """Every tensor of `tree`."""
+    return (leaf for _, leaf in leaves(tree) if isinstance(leaf, torch.Tensor))
+
+
+def mapped(tree: Any, change: Callable[[str, Any], Any], path: str = "") -> Any:
+    """`tree` with every leaf replaced by `change(path, leaf)`; containers keep their classes."""
+    if isinstance(tree, dict):
+        changed = {key: mapped(value, change, _join(path, str(key))) for key, value in tree.items()}
+        if type(tree) is dict:
+            return changed
+        return type(tree)(**changed)  # outputs of diffusers and transformers are ordered dictionaries with fields
+    if isinstance(tree, list | tuple):
+        changed_items = [mapped(value, change, _join(path, str(index))) for index, value in enumerate(tree)]
+        if hasattr(tree, "_fields"):
+            return type(tree)(*changed_items)
+        return type(tree)(changed_items)
+    if isinstance(tree, DiagonalGaussianDistribution):
+        return DiagonalGaussianDistribution(
+            change(_join(path, "parameters"), tree.parameters), deterministic=tree.deterministic
+        )
+    return change(path, tree)
+
+
+def take_rows(output: Any, start: int, stop: int, batch_rows: int) -> Any:
+    """The part of a forward's output that belongs to rows `start` to `stop`, cloned (a view keeps all rows alive).
+
+    Raises:
+        NotUnderstoodError: a leaf without `batch_rows` rows: whose is it?
+    """
+
+    def take(path: str, leaf: Any) -> Any:
+        if isinstance(leaf, torch.Tensor):
+            if leaf.ndim == 0 or leaf.shape[0] != batch_rows:
+                raise NotUnderstoodError(path or "output", leaf)
+            return leaf[start:stop].clone()
+        if isinstance(leaf, PLAIN):
+            return leaf
+        raise NotUnderstoodError(path or "output", leaf)
+
+    return mapped(output, take)
+
+
+def joined_rows(outputs: list[Any]) -> Any:
+    """The outputs of the parts of one call as if it had run whole."""
+    if len(outputs) == 1:
+        return outputs[0]
+    by_path: list[dict[str, Any]] = [dict(leaves(output)) for output in outputs]
+
+    def join(path: str, leaf: Any) -> Any:
+        return torch.cat([paths[path] for paths in by_path]) if isinstance(leaf, torch.Tensor) else leaf
+
+    return mapped(outputs[0], join)
+
+
+def _join(path: str, key: str) -> str:
+    return f"{path}.{key}" if path else key

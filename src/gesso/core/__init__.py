@@ -1,0 +1,1 @@
+"""Values every layer shares: requests, recipes, events, settings, errors. No torch here."""

@@ -1,0 +1,156 @@
+"""Errors that say what was asked, what was found and what to do.
+
+The message is one line; the hint is what the reader can do next. Facts are kept as keyword attributes by the
+subclasses that have them, so that a log, an HTTP API and a page can each show them in their own way.
+"""
+
+from enum import IntEnum
+
+from gesso.core.units import gib
+
+
+class ExitCode(IntEnum):
+    """What the `gesso` command returns to the shell."""
+
+    OK = 0
+    USAGE = 2
+    INPUT = 3
+    RESOURCES = 4
+    INTERNAL = 5
+    INTERRUPTED = 130
+
+
+class GessoError(Exception):
+    """Base of every error that Gesso raises on purpose.
+
+    Args:
+        message: what was asked and what was found, one line, no final stop.
+        hint: what to do about it.
+    """
+
+    exit_code = ExitCode.INTERNAL
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def fresh(self) -> "GessoError":
+        """An equal error without traceback or context: one exception object must not be raised in two threads."""
+        twin = self.__class__.__new__(self.__class__)
+        twin.args = self.args
+        twin.__dict__.update(self.__dict__)
+        return twin
+
+
+class InputError(GessoError):
+    """Something in the request cannot be done as asked."""
+
+    exit_code = ExitCode.INPUT
+
+
+class UsageError(GessoError):
+    """The command line or a setting is malformed."""
+
+    exit_code = ExitCode.USAGE
+
+
+class SettingsError(UsageError):
+    """A settings file or environment variable holds an unknown key or a bad value."""
+
+
+class UnknownNameError(InputError):
+    """A name was asked for that does not exist; the nearest ones are in the hint."""
+
+    def __init__(self, kind: str, name: str, known: list[str] | tuple[str, ...], *, hint: str | None = None) -> None:
+        from difflib import get_close_matches
+
+        self.kind = kind
+        self.name = name
+        folded = {candidate.casefold(): candidate for candidate in known}
+        self.nearest = [folded[match] for match in get_close_matches(name.casefold(), folded, n=3, cutoff=0.5)]
+        if hint is None:
+            hint = f"nearest: {', '.join(self.nearest)}" if self.nearest else f"known: {', '.join(known)}"
+        super().__init__(f"Unknown {kind}: `{name}`", hint=hint)
+
+
+class ModelError(InputError):
+    """A model folder or file is missing a part, broken, or of a kind that cannot be used here."""
+
+
+class ResourceError(GessoError):
+    """The machine lacks room or a device."""
+
+    exit_code = ExitCode.RESOURCES
+
+
+class DoesNotFitError(ResourceError):
+    """Weights and workspace need more memory than the device has."""
+
+    def __init__(self, *, needed_bytes: int, free_bytes: int, device: str, hint: str | None = None) -> None:
+        self.needed_bytes = needed_bytes
+        self.free_bytes = free_bytes
+        self.device = device
+        super().__init__(
+            f"Needs {gib(needed_bytes)}, free on `{device}`: {gib(free_bytes)}",
+            hint=hint or "use a smaller picture, a smaller model, or another `--device`",
+        )
+
+
+class DeviceError(ResourceError):
+    """The device asked for is not here or cannot do what was asked."""
+
+
+class StorageError(ResourceError):
+    """A file could not be written: disk full, no permission."""
+
+
+class NonFiniteError(GessoError):
+    """A network produced NaN or infinity; no picture is made of it."""
+
+    def __init__(self, *, component: str, step: int | None, call: int) -> None:
+        self.component = component
+        self.step = step
+        self.call = call
+        where = f"at step {step}" if step is not None else f"in call {call}"
+        super().__init__(
+            f"`{component}` produced NaN or infinite values {where}",
+            hint="try `--precision float32`; if it stays, the weights are damaged or the guidance is far too high",
+        )
+
+
+class CancelledError(GessoError):
+    """The request was cancelled before it was done."""
+
+    exit_code = ExitCode.INTERRUPTED
+
+    def __init__(self, message: str = "Cancelled") -> None:
+        super().__init__(message)
+
+
+class DeadlineError(GessoError):
+    """The request ran past the time it was given."""
+
+    exit_code = ExitCode.RESOURCES
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        super().__init__(f"Not done within {seconds:g} s", hint="give it a longer deadline or fewer steps")
+
+
+class ClosedError(GessoError):
+    """The studio, or the worker of a device, is gone."""
+
+
+class FrozenComponentError(GessoError):
+    """Somebody tried to change a hosted network from outside its worker."""
+
+    def __init__(self, component: str, method: str) -> None:
+        super().__init__(
+            f"`{component}` is hosted and frozen: `{method}` was called outside its worker",
+            hint="pass adapters, processors and tiling as call state; they are entered and left around each call",
+        )
+
+
+class ReplayError(InputError):
+    """A picture holds no trace that could be replayed."""

@@ -1,0 +1,90 @@
+"""Writing files so that a reader never sees half of one."""
+
+import errno
+import os
+import secrets
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from gesso.core.errors import StorageError
+
+_NEW_FILE = os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+
+
+@contextmanager
+def reporting_storage(path: Path) -> Generator[None]:
+    """Turn what the operating system says about `path` into a `StorageError` with a remedy."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            raise StorageError(f"No room left on the disk for `{path}`", hint="free some space") from error
+        if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
+            raise StorageError(f"`{path}` may not be written", hint="choose another folder with `--out`") from error
+        raise StorageError(f"`{path}` could not be written: {error.strerror or error}") from error
+
+
+def write_atomically(path: Path, data: bytes, *, exclusive: bool = False) -> None:
+    """Write `data` under a temporary name, flush it to the disk, then give it its name in one step.
+
+    Args:
+        exclusive: raise `FileExistsError` if `path` is there already, also when somebody else just made it.
+
+    Raises:
+        StorageError: the disk is full or the folder cannot be written; nothing is left behind.
+    """
+    with reporting_storage(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.parent / f".{secrets.token_hex(8)}.part"
+        handle = os.open(temporary, _NEW_FILE, 0o666)  # less what the umask forbids, as for any file of the user
+    try:
+        with reporting_storage(path), os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        if exclusive:
+            _link_exclusively(temporary, path)
+        else:
+            with reporting_storage(path):
+                os.replace(temporary, path)
+    finally:
+        with suppress(FileNotFoundError):
+            os.unlink(temporary)
+    _sync_folder(path.parent)
+
+
+def _link_exclusively(temporary: Path, path: Path) -> None:
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without hard links: claim the name first, then fill it
+        _claim(path)
+        try:
+            with reporting_storage(path):
+                os.replace(temporary, path)
+        except BaseException:
+            with suppress(OSError):
+                os.unlink(path)
+            raise
+
+
+def _claim(path: Path) -> None:
+    try:
+        os.close(os.open(path, _NEW_FILE, 0o666))
+    except FileExistsError:
+        raise
+    except OSError:
+        with reporting_storage(path):
+            raise
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the new name itself durable (POSIX); other systems do not open folders."""
+    with suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

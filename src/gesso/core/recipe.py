@@ -1,0 +1,118 @@
+"""The recipe that every picture carries: what was asked, what was decided, and how it ran.
+
+Fields that a newer version wrote are kept, so that an older reader never destroys them.
+"""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from gesso.core.requests import ImageRequest, ResolvedImageRequest
+
+SCHEMA = 1
+
+
+class Kept(BaseModel):
+    """Base of what is read back from files: frozen, unknown fields kept."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+
+class Segment(Kept):
+    """Where some rows of a call ran: `rows` rows from slot `slot` on, in a forward of `batch_rows` rows."""
+
+    slot: int
+    rows: int
+    batch_rows: int
+
+
+class TraceEntry(Kept):
+    """One component call of one picture."""
+
+    component: str
+    method: str
+    call: int
+    """Number of the call within its component and method, from 0."""
+    step: int | None
+    """Sampling step during which it was made; `None` before the first and after the last."""
+    segments: tuple[Segment, ...]
+    digest: str
+    """8 bytes, hexadecimal, of all output tensors."""
+
+
+class Fingerprint(Kept):
+    """Everything besides the request that can change bytes."""
+
+    versions: dict[str, str]
+    device: str
+    """Kind and capability of the device, for example `cpu avx512` or `cuda sm_90`."""
+    backend: str
+    threads: int
+    precision: str
+    vae_precision: str
+    matmul_precision: str
+    attention: str
+    vae_tiling: bool
+    weights: str
+    """Identity of the model's weights, `sha256:…`, or `pending` while it was still being computed."""
+    adapters: tuple[str, ...] = ()
+
+    def differences(self, other: "Fingerprint") -> list[str]:
+        """Lines such as `threads 2 → 1`, from this fingerprint to `other`; empty if runs can be compared."""
+        mine, theirs = self.model_dump(), other.model_dump()
+        mine.update({f"versions.{name}": version for name, version in mine.pop("versions").items()})
+        theirs.update({f"versions.{name}": version for name, version in theirs.pop("versions").items()})
+        return [
+            f"{name.removeprefix('versions.')} {mine.get(name, 'absent')} → {theirs.get(name, 'absent')}"
+            for name in [*mine, *(name for name in theirs if name not in mine)]
+            if mine.get(name) != theirs.get(name)
+        ]
+
+
+class Metering(Kept):
+    """What a picture cost."""
+
+    device_seconds: float
+    """Its share of the time its device was busy with batches that held its rows."""
+    rows: int
+    padded_rows: int
+    """Rows computed for nobody to keep shapes fixed, shared among the requests of each batch."""
+    forwards: int
+
+
+class Run(Kept):
+    """How one picture came to be."""
+
+    index: int
+    """Number of the picture within its request, from 0."""
+    seed: int
+    created: str
+    """UTC, ISO 8601."""
+    fingerprint: Fingerprint
+    trace: tuple[TraceEntry, ...]
+    trace_checksum: str
+    """Over `trace`, so that a change made to the file afterwards is noticed."""
+    pixels_sha256: str
+    """Of the RGB bytes before encoding."""
+    metering: Metering
+    warnings: tuple[str, ...] = ()
+
+
+class Recipe(Kept):
+    """`{schema, asked, resolved, run}` as stored in a picture."""
+
+    schema_: Literal[1] = Field(default=SCHEMA, alias="schema")
+    asked: ImageRequest
+    resolved: ResolvedImageRequest
+    run: Run
+
+    model_config = ConfigDict(frozen=True, extra="allow", populate_by_name=True)
+
+    def to_json(self) -> str:
+        """Compact JSON with the names of the schema."""
+        return self.model_dump_json(by_alias=True)
+
+    def again(self, **overrides: Any) -> ImageRequest:
+        """The request that makes this picture again: what was asked, with the seed that was decided."""
+        asked = self.asked.model_dump() | {"seed": self.run.seed, "count": 1} | overrides
+        return ImageRequest.model_validate(asked)

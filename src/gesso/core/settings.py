@@ -1,0 +1,140 @@
+"""Settings: flag > `GESSO_*` > project `gesso.toml` > user file > default. One frozen object, passed down."""
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from platformdirs import user_cache_path, user_config_path
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings.exceptions import SettingsError as UndecodableError
+
+from gesso.core.errors import SettingsError, UnknownNameError
+from gesso.core.requests import OutputFormat, Precision
+
+ENV_PREFIX = "GESSO_"
+PROJECT_FILE = "gesso.toml"
+
+
+def user_file() -> Path:
+    """The settings file of this person on this machine."""
+    return user_config_path("gesso") / PROJECT_FILE
+
+
+class Settings(BaseSettings):
+    """What a person can set once for every request. An unknown key is refused."""
+
+    model: str = "primer"
+    """Model used where a request names none."""
+    model_folders: tuple[Path, ...] = Field(default_factory=lambda: (Path("models"),))
+    """Folders searched for models, in order."""
+    device: str | None = None
+    precision: Precision | None = None
+    exact: bool = False
+    threads: int | None = Field(default=None, ge=1)
+    """CPU threads that a network computes with; `None` is one for each core that this process may use."""
+    max_rows: int = Field(default=16, ge=1)
+    """Rows of one forward at most. A picture with guidance is two rows."""
+    exact_rows: int = Field(default=4, ge=1)
+    """Rows of every forward in exact mode; a power of two."""
+    max_images: int = Field(default=16, ge=1)
+    """Pictures that run at the same time at most, for each priority."""
+    max_models: int = Field(default=3, ge=1)
+    """Models kept in memory; the least recently used leaves first."""
+    vae_tiling_above_px: int = Field(default=2048 * 2048, ge=64 * 64)
+    """Pictures with more pixels than this are decoded in tiles."""
+    previews: bool = False
+    safety_checker: bool = False
+    """Load and run the checker that some old model folders bring."""
+    trust_remote_code: bool = False
+    """Run Python files that come with a model. Never on by itself."""
+    output_folder: Path = Path("outputs")
+    output_pattern: str = "{date}/{number:05d}-{seed}"
+    """Name of a saved picture without its suffix; fields: `date`, `number`, `seed`, `index`, `model`."""
+    output_format: OutputFormat = OutputFormat.PNG
+    cache_folder: Path = Field(default_factory=lambda: user_cache_path("gesso"))
+
+    model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, frozen=True, extra="forbid")
+
+    @field_validator("exact_rows")
+    @classmethod
+    def _power_of_two(cls, rows: int) -> int:
+        if rows & (rows - 1):
+            raise ValueError("must be a power of two")
+        return rows
+
+    @field_validator("output_pattern")
+    @classmethod
+    def _known_fields(cls, pattern: str) -> str:
+        try:
+            sample = pattern.format(date="d", number=0, seed=0, index=0, model="m")
+        except (KeyError, IndexError, ValueError) as error:
+            raise ValueError(f"fields are date, number, seed, index, model; found a problem with {error}") from error
+        if Path(sample).is_absolute() or ".." in Path(sample).parts:
+            raise ValueError("must stay inside the output folder")
+        return pattern
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (init_settings, env_settings)
+
+
+def load_settings(*, project: Path | None = None, user: Path | None = None, **flags: Any) -> Settings:
+    """Read every source once and merge them.
+
+    Args:
+        project: the folder that may hold `gesso.toml`; the current one by default.
+        user: the user's file; the platform's usual place by default.
+        flags: values given on the command line; `None` means not given.
+
+    Raises:
+        SettingsError: an unknown key, a value of the wrong type, or a file that is not TOML; it names the source.
+    """
+    known = set(Settings.model_fields)
+    merged: dict[str, Any] = {}
+    for path in (user or user_file(), (project or Path.cwd()) / PROJECT_FILE):
+        merged.update(_read_file(path, known))
+    for name in os.environ:
+        if name.startswith(ENV_PREFIX):
+            key = name.removeprefix(ENV_PREFIX).lower()
+            _check_known(key, known, f"environment variable `{name}`")
+            merged.pop(key, None)  # the environment wins over files
+    merged.update({name: value for name, value in flags.items() if value is not None})
+    try:
+        return Settings(**merged)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise SettingsError(f"Setting `{key}` is not usable: {first['msg']} (found `{first.get('input')}`)") from error
+    except UndecodableError as error:
+        raise SettingsError(f"An environment variable `{ENV_PREFIX}…` is not usable: {error}") from error
+
+
+def _read_file(path: Path, known: set[str]) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"`{path}` is not a TOML file: {error}", hint="mend the file or move it away") from error
+    except OSError as error:
+        raise SettingsError(f"`{path}` could not be read: {error.strerror}") from error
+    for key in values:
+        _check_known(key, known, f"`{path}`")
+    return values
+
+
+def _check_known(key: str, known: set[str], source: str) -> None:
+    if key not in known:
+        nearest = UnknownNameError("setting", key, sorted(known)).nearest
+        hint = f"nearest: {', '.join(nearest)}" if nearest else "`gesso doctor` lists the settings"
+        raise SettingsError(f"Unknown setting `{key}` in {source}", hint=hint)
+

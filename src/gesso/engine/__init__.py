@@ -1,0 +1,1 @@
+"""A request becomes a resolved request, pipeline threads, and pictures that carry their recipe."""

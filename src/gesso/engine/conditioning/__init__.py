@@ -1,0 +1,21 @@
+"""Conditioning: a prompt becomes the embeddings that a pipeline takes instead of it.
+
+The engine computes them itself, since pipelines cut long prompts. One module for each way in which families read text,
+each with one function of the same signature, named in the data of the family:
+
+    encode(model, *, prompt, negative_prompt, guided, clip_skip) -> arguments of the pipeline's `__call__`
+
+| module | families | reads |
+|---|---|---|
+| `clip` | SD 1.x, SD 2.x, the primer | the last layer of CLIP |
+| `clip_pair` | SDXL | the penultimate layers of two CLIPs side by side |
+| `triple` | SD 3, 3.5 | two CLIPs, then T5 |
+| `clip_t5` | Flux.1 | T5, and CLIP's summary |
+
+A prompt that fits the encoder gives what the unmodified pipeline's `encode_prompt` gives, to rounding: prompt and
+negative prompt go through each encoder as rows of one call, which may round in another order than two calls.
+"""
+
+from gesso.engine.conditioning.base import Part, TextEncoder, TextModel, Tokenizer
+
+__all__ = ["Part", "TextEncoder", "TextModel", "Tokenizer"]

@@ -1,0 +1,33 @@
+"""Conditioning by one CLIP text encoder: Stable Diffusion 1.x and 2.x, and the primer."""
+
+from typing import Any
+
+import torch
+
+from gesso.engine.conditioning.base import TextModel, arguments, hidden_layer, reader
+from gesso.engine.conditioning.chunks import chunk_rows
+
+
+def encode(
+    model: TextModel, *, prompt: str, negative_prompt: str, guided: bool, clip_skip: int
+) -> dict[str, torch.Tensor]:
+    """Embeddings of prompt and, if guided, negative prompt: [1, 77 K, C] each.
+
+    Clip skip n > 1 reads hidden state -n and then the final layer norm, for both texts (diffusers' own `clip_skip`
+    leaves the negative prompt alone). Stable Diffusion 2's encoder was saved one layer short, so 1 is right there too.
+
+    Raises:
+        InputError: a clip skip beyond the layers of the encoder.
+    """
+    tokenizer, encoder = reader(model)
+    (rows,) = chunk_rows([(tokenizer, encoder)], [prompt, negative_prompt] if guided else [prompt])
+    options: dict[str, Any] = {}
+    if getattr(encoder.config, "use_attention_mask", False):  # a few conversions of other encoders ask for it
+        options["attention_mask"] = rows.mask.to(model.device)
+    ids = rows.ids.to(model.device)
+    if clip_skip == 1:
+        states = encoder(ids, **options).last_hidden_state  # [B * K, P, C]
+    else:
+        found = encoder(ids, output_hidden_states=True, **options).hidden_states
+        states = model.part("text_encoder.final_layer_norm")(hidden_layer(found, clip_skip=clip_skip))
+    return arguments(model, rows.join(states), guided=guided)

@@ -1,0 +1,54 @@
+"""Conditioning by two CLIP text encoders side by side: Stable Diffusion XL (Podell et al. 2023, section 2.1)."""
+
+from collections.abc import Sequence
+
+import torch
+
+from gesso.engine.conditioning.base import TextEncoder, TextModel, Tokenizer, arguments, hidden_layer, reader
+from gesso.engine.conditioning.chunks import chunk_rows
+
+PENULTIMATE = 2
+"""The layer that this family reads, counted from the end; no final norm follows."""
+
+
+def encode(
+    model: TextModel, *, prompt: str, negative_prompt: str, guided: bool, clip_skip: int
+) -> dict[str, torch.Tensor]:
+    """Embeddings [1, 77 K, C1 + C2] and pooled [1, C2] of prompt and, if guided, negative prompt.
+
+    An empty negative prompt is all zeros if the model was trained so (`force_zeros_for_empty_prompt`). A folder
+    without the first encoder, as the refiner's, uses the second alone. Clip skip applies to both texts.
+
+    Raises:
+        InputError: a clip skip beyond the layers of an encoder.
+    """
+    zeros = guided and not negative_prompt and bool(model.init_options.get("force_zeros_for_empty_prompt", True))
+    readers = [reader(model)] if model.network("text_encoder") is not None else []
+    readers.append(reader(model, "_2"))
+    texts = [prompt, negative_prompt] if guided and not zeros else [prompt]
+    embeds, pooled = encode_side_by_side(model, readers, texts, clip_skip=clip_skip)
+    last_pooled = pooled[-1]
+    if zeros:
+        embeds = torch.cat([embeds, torch.zeros_like(embeds)])
+        last_pooled = torch.cat([last_pooled, torch.zeros_like(last_pooled)])
+    return arguments(model, embeds, last_pooled, guided=guided)
+
+
+def encode_side_by_side(
+    model: TextModel, readers: Sequence[tuple[Tokenizer, TextEncoder]], texts: Sequence[str], *, clip_skip: int
+) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    """The penultimate states of CLIP encoders joined along the channels, and what each pooled.
+
+    Returns:
+        [B, 77 K, sum of C], and for each encoder [B, C]: its projected text embedding, of a plain `CLIPTextModel` its
+        pooler output.
+    """
+    states: list[torch.Tensor] = []
+    pooled: list[torch.Tensor] = []
+    for (_, encoder), rows in zip(readers, chunk_rows(readers, texts), strict=True):
+        found = encoder(rows.ids.to(model.device), output_hidden_states=True)
+        layer = hidden_layer(found.hidden_states, clip_skip=clip_skip, usual=PENULTIMATE)
+        states.append(rows.join(layer))
+        projected = found.text_embeds if "text_embeds" in found else found.pooler_output
+        pooled.append(rows.first(projected))
+    return torch.cat(states, dim=-1), pooled

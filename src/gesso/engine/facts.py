@@ -1,0 +1,118 @@
+"""What must be known of a model to resolve a request for it, without loading a weight."""
+
+import inspect
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from gesso.core.errors import ModelError
+from gesso.core.registry import load_dotted
+from gesso.models.families import Sampling
+from gesso.models.folder import ModelDescription
+from gesso.models.network import quiet_libraries
+
+OTHER = "other"
+"""Family name of a model that runs as its folder says, without conditioning of our own."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelFacts:
+    """Facts of one model that decide a request.
+
+    Attributes:
+        accepts: arguments of the pipeline's `__call__`.
+        flow: the denoiser predicts a velocity between noise and picture (rectified flow); otherwise it is a diffusion.
+        own_conditioning: the engine computes the prompt embeddings; otherwise the pipeline does.
+        distilled: a second pass without the prompt is made only if `true_cfg_scale` asks for it.
+        takes_guidance: whether guidance has any effect.
+    """
+
+    name: str
+    reference: str
+    """What the store finds it by: its name, or its path if it was asked for by path."""
+    family: str
+    pipeline: str
+    accepts: frozenset[str]
+    size_multiple_px: int
+    default_size_px: tuple[int, int]
+    """Width, height."""
+    defaults: Sampling
+    flow: bool
+    own_conditioning: bool
+    distilled: bool
+    takes_guidance: bool
+    clip_skip: bool
+    vae_force_upcast: bool
+    scheduler: str
+    """Class name of the model's own scheduler."""
+
+
+@cache
+def pipeline_class(name: str) -> type:
+    """The diffusers class of that name. Raises `ModelError` if this diffusers has none."""
+    try:
+        with quiet_libraries():  # importing a pipeline imports half of two libraries, and they talk
+            return load_dotted(f"diffusers:{name}")
+    except (AttributeError, ImportError, RuntimeError) as error:
+        raise ModelError(
+            f"The model is for `{name}`, which this diffusers does not have",
+            hint="install a newer diffusers, or choose a text-to-image model that `gesso models list` shows",
+        ) from error
+
+
+def facts_of(description: ModelDescription, *, asked: str | None = None) -> ModelFacts:
+    """Facts of a described model, which was `asked` for by that name or path. Raises `ModelError` for a pipeline that makes no pictures from text."""
+    name = description.pipeline_class
+    signature = inspect.signature(pipeline_class(name).__call__)  # pyright: ignore[reportFunctionMemberAccess]
+    accepts = frozenset(signature.parameters) - {"self"}
+    required = {"image", "video", "mask_image", "control_image"} & {
+        name for name, parameter in signature.parameters.items() if parameter.default is parameter.empty
+    }
+    if "prompt" not in accepts or required:
+        raise ModelError(
+            f"`{description.name}` is a `{name}`, which does not make pictures from text alone",
+            hint="choose a text-to-image model that `gesso models list` shows",
+        )
+    family = description.family
+    distilled = family is not None and not family.negative_prompt
+    return ModelFacts(
+        name=description.name,
+        reference=description.name if asked in {None, description.name} else str(description.path.resolve()),
+        family=OTHER if family is None else family.name,
+        pipeline=name,
+        accepts=accepts,
+        size_multiple_px=description.size_multiple_px,
+        default_size_px=description.default_size_px,
+        defaults=_pipeline_defaults(signature) if family is None else family.defaults,
+        flow=_is_flow(description),
+        own_conditioning=family is not None,
+        distilled=distilled,
+        takes_guidance="guidance_scale" in accepts
+        and (family is None or not distilled or family.guidance_embedded),
+        clip_skip=family is not None and family.clip_skip,
+        vae_force_upcast=_vae_force_upcast(description),
+        scheduler=description.scheduler_class or "",
+    )
+
+
+def _is_flow(description: ModelDescription) -> bool:
+    if description.family is not None:
+        return description.family.flow
+    return (description.scheduler_class or "").startswith("FlowMatch") or bool(
+        description.scheduler_config.get("use_flow_sigmas", False)
+    )
+
+
+def _pipeline_defaults(signature: inspect.Signature) -> Sampling:
+    def default(name: str, otherwise: Any) -> Any:
+        parameter = signature.parameters.get(name)
+        if parameter is None or parameter.default in {parameter.empty, None}:
+            return otherwise
+        return parameter.default
+
+    return Sampling(steps=int(default("num_inference_steps", 28)), guidance=float(default("guidance_scale", 1.0)))
+
+
+def _vae_force_upcast(description: ModelDescription) -> bool:
+    vae = description.components.get("vae")
+    return vae is None or bool(vae.config.get("force_upcast", True))

@@ -1,0 +1,42 @@
+"""Everything besides the request that can change the bytes of a picture on this machine."""
+
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+
+import torch
+
+from gesso.components.worker import DeviceWorker
+from gesso.core.recipe import Fingerprint
+from gesso.core.requests import ResolvedImageRequest
+
+_PACKAGES = ("gesso", "torch", "diffusers", "transformers")
+
+
+@cache
+def versions() -> dict[str, str]:
+    """Versions of the packages that compute."""
+    found: dict[str, str] = {}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+def fingerprint_of(
+    resolved: ResolvedImageRequest, worker: DeviceWorker, *, weights: str, vae_tiling: bool, backend: str
+) -> Fingerprint:
+    """The fingerprint of a run of `resolved` on `worker`."""
+    return Fingerprint(
+        versions=versions(),
+        device=worker.device.capability,
+        backend=backend,
+        threads=worker.threads,
+        precision=resolved.precision,
+        vae_precision=resolved.vae_precision,
+        matmul_precision=torch.get_float32_matmul_precision(),
+        attention="sdpa",
+        vae_tiling=vae_tiling,
+        weights=weights,
+    )

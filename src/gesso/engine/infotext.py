@@ -1,0 +1,165 @@
+"""The `parameters` text that AUTOMATIC1111 writes into pictures and that most other tools read.
+
+    a cat, (hat:1.2)
+    Negative prompt: blurry
+    Steps: 20, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 7.0, Seed: 42, Size: 512x768, Model: toy, RNG: CPU
+
+Prompt, negative prompt if there is one, then one line of pairs. A value with `,`, `:` or a line break is a JSON string.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from gesso.core.recipe import Recipe
+from gesso.core.units import parse_size
+from gesso.engine.samplers.table import AUTOMATIC, DEFAULT, schedule_label
+
+NEGATIVE = "Negative prompt:"
+HASH_DIGITS = 10
+"""Of a weights digest, as AUTOMATIC1111 shortens it."""
+
+_KEY = re.compile(r"\s*(\w[\w \-/]+)(:?)\s*")
+_FEWEST_PAIRS = 3
+"""A last line with fewer pairs is part of the text."""
+
+_SDNEXT_KEYS = {
+    "CLiP-skip": "Clip skip",
+    "Variation strength": "Variation seed strength",
+    "Mask weight": "Conditional mask weight",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Infotext:
+    """What a `parameters` text says. Values stay text, as they were written."""
+
+    prompt: str
+    negative_prompt: str
+    pairs: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    def request_fields(self) -> dict[str, Any]:
+        """Those fields of an `ImageRequest` that the text gives and that can be read as what they should be.
+
+        The model is left out: its name means something on the machine that wrote it.
+        """
+        fields: dict[str, Any] = {"prompt": self.prompt, "negative_prompt": self.negative_prompt or None}
+        kinds = {"Steps": ("steps", int), "Seed": ("seed", int), "CFG scale": ("guidance", float)}
+        kinds |= {"Sampler": ("sampler", str), "Schedule type": ("schedule", str), "Clip skip": ("clip_skip", int)}
+        kinds |= {"CFG rescale": ("guidance_rescale", float)}
+        for key, (name, kind) in kinds.items():
+            value = _read(kind, self.pairs.get(key))
+            if value is not None:
+                fields[name] = value
+        size = _read(parse_size, self.pairs.get("Size"))
+        if size is not None:
+            fields["width"], fields["height"] = size
+        return fields
+
+
+def write(recipe: Recipe) -> str:
+    """The text for a picture. Keys, their order and the quoting are AUTOMATIC1111's."""
+    resolved = recipe.resolved
+    automatic = resolved.schedule == AUTOMATIC
+    own_scheduler = resolved.sampler == DEFAULT
+    pairs: dict[str, Any] = {
+        "Steps": resolved.steps,
+        # A model's own scheduler has no name that another tool would know.
+        "Sampler": None if own_scheduler else resolved.sampler,
+        "Schedule type": None if own_scheduler and automatic else schedule_label(resolved.schedule),
+        "CFG scale": float(resolved.guidance),
+        "Seed": recipe.run.seed,
+        "Size": f"{resolved.width}x{resolved.height}",
+        "Model hash": _short_hash(recipe.run.fingerprint.weights),
+        "Model": _model_name(resolved.model),
+        "Clip skip": resolved.clip_skip if resolved.clip_skip > 1 else None,
+        "RNG": "CPU",
+        "CFG rescale": resolved.guidance_rescale or None,
+        "Version": _version(recipe),
+    }
+    lines = [resolved.prompt]
+    if resolved.negative_prompt:
+        lines.append(f"{NEGATIVE} {resolved.negative_prompt}")
+    lines.append(", ".join(_pair(key, value) for key, value in pairs.items() if value is not None))
+    return "\n".join(lines).strip()
+
+
+def parse(text: str) -> Infotext:
+    """Read what any tool wrote as `parameters`. Never fails: what is not understood is prompt."""
+    *lines, last = text.strip().split("\n")
+    pairs = {key: key if value is None else value for key, value in _pairs(last)}
+    if sum(value is not None for _, value in _pairs(last)) < _FEWEST_PAIRS:
+        lines, pairs = [*lines, last], {}
+    prompt: list[str] = []
+    negative: list[str] = []
+    into = prompt
+    for line in (line.strip() for line in lines):
+        if into is prompt and line.startswith(NEGATIVE):
+            into = negative
+            line = line.removeprefix(NEGATIVE).strip()
+        into.append(line)
+    pairs = {_SDNEXT_KEYS.get(key, key): value for key, value in pairs.items()}
+    return Infotext(prompt="\n".join(prompt).strip(), negative_prompt="\n".join(negative).strip(), pairs=pairs)
+
+
+def _pair(key: str, value: Any) -> str:
+    text = str(value)
+    if text == key:
+        return key
+    quoted = text.startswith('"') or any(mark in text for mark in ",:\n")
+    return f"{key}: {json.dumps(text, ensure_ascii=False) if quoted else text}"
+
+
+def _pairs(line: str) -> Iterator[tuple[str, str | None]]:
+    """Each `key: value` and each `key` alone, separated by commas outside quotes; what is neither is passed over."""
+    position = 0
+    while position < len(line):
+        key = _KEY.match(line, position)
+        if key is not None:
+            position = key.end()
+            if key[2]:
+                value, position = _value(line, position)
+                yield key[1].strip(), value
+            elif position == len(line) or line[position] == ",":
+                yield key[1].strip(), None
+        comma = line.find(",", position)
+        position = len(line) if comma < 0 else comma + 1
+
+
+def _value(line: str, position: int) -> tuple[str, int]:
+    if line.startswith('"', position):
+        try:
+            value, end = json.JSONDecoder().raw_decode(line, position)
+        except ValueError:
+            pass
+        else:
+            return str(value), end
+    end = line.find(",", position)
+    end = len(line) if end < 0 else end
+    return line[position:end].strip(), end
+
+
+def _read(kind: Any, text: str | None) -> Any:
+    try:
+        return None if text is None else kind(text)
+    except ValueError:
+        return None
+
+
+def _short_hash(weights: str) -> str | None:
+    kind, _, digest = weights.partition(":")
+    return digest[:HASH_DIGITS] if kind == "sha256" and digest else None
+
+
+def _model_name(model: str) -> str:
+    """A hub id stays; of a path only the last part, for a picture is shown to people whom the rest does not concern."""
+    path = Path(model)
+    return path.name if path.is_absolute() or "\\" in model or model.startswith((".", "~")) else model
+
+
+def _version(recipe: Recipe) -> str | None:
+    version = recipe.run.fingerprint.versions.get("gesso")
+    return f"Gesso {version}" if version else None

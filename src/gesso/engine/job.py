@@ -1,0 +1,232 @@
+"""A request on its way: its model, the conditioning that its pictures share, and the pictures one by one."""
+
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from gesso.components.metering import Meter
+from gesso.components.scope import ImageScope, entered
+from gesso.components.trace import Placements, TraceRecorder
+from gesso.core.errors import CancelledError, ClosedError, DeadlineError, GessoError
+from gesso.core.events import Cancelled, Completed, Failed, ImageCompleted, ImageStarted, Warned
+from gesso.engine.fingerprint import fingerprint_of
+from gesso.engine.handle import Handle, Picture, Result
+from gesso.engine.hosted_model import HostedModel, hosted_component
+from gesso.engine.make import call_states, make_image, picture_of
+from gesso.engine.prompting import prompt_arguments
+from gesso.engine.resume import RequestJournal
+from gesso.engine.streams import news
+
+if TYPE_CHECKING:
+    from gesso.engine.studio import Studio
+
+
+@dataclass(kw_only=True)
+class Job:
+    """One request as the pool runs it. Its methods are called from many threads.
+
+    Attributes:
+        indices: the pictures still to be made; all of them but where a journal has some already.
+        placements: when replaying, where each call ran.
+        deadline: on the workers' clock, seconds.
+    """
+
+    studio: "Studio"
+    handle: Handle
+    indices: list[int]
+    placements: Placements | None = None
+    journal: RequestJournal | None = None
+    deadline: float | None = None
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _started: int = 0
+    _ended: int = 0
+    _model: HostedModel | None = None
+    _conditioning: Mapping[str, Any] | None = None
+    _conditioning_trace: TraceRecorder = field(default_factory=TraceRecorder)
+    _first_meter: Meter = field(default_factory=Meter)
+    _warnings: list[str] = field(default_factory=list)
+    _error: BaseException | None = None
+    _resources: ExitStack = field(default_factory=ExitStack)
+    _timer: threading.Timer | None = None
+
+    @property
+    def priority(self) -> int:
+        return self.handle.resolved.priority
+
+    def remaining(self) -> int:
+        return 0 if self._error is not None else len(self.indices) - self._started
+
+    def ready(self) -> bool:
+        """The first picture loads the model and computes the conditioning for all."""
+        return self.remaining() > 0 and (self._started == 0 or self._conditioning is not None)
+
+    def started(self) -> int:
+        return self._started
+
+    def start(self) -> Callable[[], None]:
+        with self._lock:
+            index = self.indices[self._started]
+            self._started += 1
+        return lambda: self._run(index)
+
+    def warn(self, message: str) -> None:
+        """Tell the reader something; it is also kept in the recipes made from now on."""
+        with self._lock:
+            if message in self._warnings:
+                return
+            self._warnings.append(message)
+        self.handle.publish(news(Warned, message=message))
+
+    def fail(self, error: BaseException) -> None:
+        """End the request; its other pictures stop at their next component call."""
+        with self._lock:
+            if self._error is None:
+                self._error = error
+        self.handle.cancel_token.cancel()
+        self._finish_if_ended()
+
+    def cancel_waiting(self) -> None:
+        """The request was cancelled: pictures that wait for room are not started any more."""
+        self.fail(CancelledError())
+
+    def watch_deadline(self, seconds: float) -> None:
+        """End the request after so many seconds, also while its pictures wait for room."""
+        self._timer = threading.Timer(seconds, lambda: self.fail(DeadlineError(seconds)))
+        self._timer.daemon = True
+        self._timer.start()
+
+    def finish_if_empty(self) -> None:
+        """A journal may hold every picture already."""
+        if not self.indices:
+            self._finish_if_ended()
+
+    def _run(self, index: int) -> None:
+        torch.set_num_threads(1)  # the count is this thread's own: the networks run on the worker's threads
+        try:
+            self._raise_if_cancelled()
+            model = self._prepared()
+            self.studio.pool.wake()  # the conditioning is there: brothers of this picture may start
+            self.handle.publish(news(ImageStarted, image=index))
+            picture = self._picture(model, index)
+            self.handle.add_picture(picture)
+            self.handle.publish(news(ImageCompleted, image=index))
+        except Exception as error:  # the boundary: whatever happened to a picture belongs to its request
+            self.fail(error)
+        finally:
+            with self._lock:
+                self._ended += 1
+            self._finish_if_ended()
+
+    def _raise_if_cancelled(self) -> None:
+        if self.handle.cancel_token.cancelled:
+            raise CancelledError
+
+    def _prepared(self) -> HostedModel:
+        if self._model is None or self._conditioning is None:
+            self._model = self._resources.enter_context(self.studio.hosted(self.handle.resolved, self))
+            scope = self._scope(self._model, self.indices[0], trace=self._conditioning_trace)
+            if self.journal is not None:
+                scope.journal = self.journal.calls("conditioning")
+            try:
+                with entered(scope), torch.no_grad():
+                    conditioning = prompt_arguments(self._model, self.handle.resolved)
+                    scope.settle()
+            finally:
+                self._model.worker.leave(scope)
+            self._conditioning = conditioning
+        return self._model
+
+    def _scope(self, model: HostedModel, index: int, *, trace: TraceRecorder) -> ImageScope:
+        resolved = self.handle.resolved
+        return ImageScope(
+            request_id=self.handle.id,
+            image=index,
+            owner=resolved.owner,
+            priority=resolved.priority,
+            exact=resolved.exact,
+            deadline=self.deadline,
+            deadline_seconds=self.handle.asked.deadline_seconds or 0.0,
+            clock=model.worker.clock,
+            cancel=self.handle.cancel_token,
+            call_states=call_states(model, resolved, self.studio.settings),
+            placements=self.placements,
+            journal=self.journal.calls(f"{index:05d}") if self.journal is not None else None,
+            trace=trace,
+            # What all pictures share is on the bill of the first.
+            meter=self._first_meter if index == self.indices[0] else Meter(),
+        )
+
+    def _picture(self, model: HostedModel, index: int) -> Picture:
+        assert self._conditioning is not None
+        resolved = self.handle.resolved
+        trace = TraceRecorder(before=self._conditioning_trace)
+        scope = self._scope(model, index, trace=trace)
+        try:
+            image = make_image(
+                model,
+                resolved.for_image(index),
+                self._conditioning,
+                scope,
+                publish=self.handle.publish,
+                with_previews=self.studio.settings.previews,
+            )
+        finally:
+            model.worker.leave(scope)
+        fingerprint = fingerprint_of(
+            resolved,
+            model.worker,
+            weights=self.studio.weights_identity(model, wait=self.placements is not None),
+            vae_tiling=bool(scope.call_states),
+            backend=_backends(model),
+        )
+        return picture_of(
+            image,
+            scope,
+            asked=self.handle.asked,
+            resolved=resolved,
+            fingerprint=fingerprint,
+            warnings=tuple(self._warnings),
+        )
+
+    def _finish_if_ended(self) -> None:
+        with self._lock:
+            running = self._started - self._ended
+            if running or (self._error is None and self._ended < len(self.indices)) or self.handle.done():
+                return
+            error = self._error
+            self._resources.close()
+            if self._timer is not None:
+                self._timer.cancel()
+            # Inside the lock, so that the request ends once whoever comes here last.
+            if error is None:
+                warnings = tuple(self._warnings)
+                self.handle.publish(news(Completed))
+                result = Result(
+                    pictures=tuple(self.handle.pictures), settings=self.studio.settings, warnings=warnings
+                )
+                self.handle.finish(result)
+            else:
+                self.handle.publish(_ending(error))
+                self.handle.finish(None, error)
+        self.studio.forget(self.handle)
+
+
+def _ending(error: BaseException) -> Any:
+    if isinstance(error, CancelledError):
+        return news(Cancelled)
+    hint = error.hint if isinstance(error, GessoError) else None
+    return news(Failed, error=type(error).__name__, message=str(error), hint=hint)
+
+
+def _backends(model: HostedModel) -> str:
+    names = {hosted_component(module).backend.name for module in model.modules.values()}
+    return "+".join(sorted(names))
+
+
+def closed_error() -> ClosedError:
+    """What requests get that were still waiting when the studio closed."""
+    return ClosedError("The studio was closed before the request was done")

@@ -1,0 +1,156 @@
+"""Making one picture: a plain diffusers pipeline on the calling thread, its networks hosted."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from PIL import Image
+
+from gesso.components.scope import ImageScope, entered
+from gesso.components.state import CallState, VaeTiling
+from gesso.components.trace import trace_checksum
+from gesso.core.clock import utc_now
+from gesso.core.errors import GessoError, InputError
+from gesso.core.events import PreviewReady, StepCompleted
+from gesso.core.recipe import Fingerprint, Recipe, Run
+from gesso.core.requests import ImageRequest, ResolvedImageRequest
+from gesso.core.settings import Settings
+from gesso.engine import previews
+from gesso.engine.handle import Picture
+from gesso.engine.hosted_model import HostedModel
+from gesso.engine.pictures import pixels_sha256
+from gesso.engine.samplers.scheduler import build
+from gesso.engine.samplers.watch import watched
+from gesso.engine.streams import News, news
+
+
+class PipelineError(InputError):
+    """A diffusers pipeline refused its arguments."""
+
+
+def call_states(model: HostedModel, resolved: ResolvedImageRequest, settings: Settings) -> dict[str, tuple[CallState, ...]]:
+    """The state in which each component shall be during the calls of this request."""
+    large = resolved.width * resolved.height > settings.vae_tiling_above_px
+    if large and hasattr(model.network("vae"), "use_tiling"):
+        return {"vae": (VaeTiling(),)}
+    return {}
+
+
+@dataclass
+class StepWatcher:
+    """Stands at the scheduler seam of one picture: the only place where steps can be seen."""
+
+    scope: ImageScope
+    generator: torch.Generator
+    publish: Callable[[News], None]
+    wants_x0: bool
+    model: HostedModel
+    resolved: ResolvedImageRequest
+
+    def begin(self, total: int) -> None:
+        self.scope.step = 0
+
+    def step(self, completed: int, total: int, latents: torch.Tensor, x0: torch.Tensor | None) -> None:
+        self.scope.step = completed if completed < total else None
+        self.publish(news(StepCompleted, image=self.scope.image, completed=completed, total=total))
+        if self.wants_x0 and self.model.description.latent_rgb is not None:
+            png = previews.png_of(
+                latents if x0 is None else x0,
+                self.model.description.latent_rgb,
+                self.model.description.latent_rgb_bias,
+                width_px=self.resolved.width,
+                height_px=self.resolved.height,
+            )
+            if png is not None:
+                self.publish(news(PreviewReady, image=self.scope.image, completed=completed, png=png))
+
+
+def make_image(
+    model: HostedModel,
+    resolved: ResolvedImageRequest,
+    prompt_arguments: Mapping[str, Any],
+    scope: ImageScope,
+    *,
+    publish: Callable[[News], None],
+    with_previews: bool,
+) -> Image.Image:
+    """Run the pipeline for the picture of `scope`.
+
+    Args:
+        resolved: its seed is the seed of this very picture.
+
+    Raises:
+        GessoError: whatever ended the picture; see `Component.call`.
+        PipelineError: the pipeline refused an argument.
+    """
+    # Noise is made on the CPU from the seed alone, so that a picture depends neither on the device nor on company.
+    generator = torch.Generator("cpu").manual_seed(resolved.seed)
+    watcher = StepWatcher(
+        scope=scope, generator=generator, publish=publish, wants_x0=with_previews, model=model, resolved=resolved
+    )
+    pipeline = model.pipeline(_scheduler(model, resolved, watcher))
+    arguments = {**prompt_arguments, **resolved.arguments, **_engine_arguments(model, resolved, generator)}
+    with entered(scope), torch.no_grad():
+        try:
+            output = pipeline(**arguments)
+        except GessoError:
+            raise
+        except (ValueError, TypeError) as error:
+            raise PipelineError(f"`{resolved.pipeline}` refused: {str(error).splitlines()[0]}") from error
+        scope.settle()
+    return output.images[0]
+
+
+def _scheduler(model: HostedModel, resolved: ResolvedImageRequest, watcher: StepWatcher) -> Any:
+    """The picture's own scheduler, watched; `None` for the few pipelines that have none to be given."""
+    if model.scheduler_class is None:
+        return None
+    scheduler = build(
+        resolved.sampler,
+        resolved.schedule,
+        scheduler_class=model.scheduler_class,
+        scheduler_config=model.scheduler_config,
+        generator=watcher.generator,
+    )
+    return watched(scheduler, watcher)
+
+
+def _engine_arguments(model: HostedModel, resolved: ResolvedImageRequest, generator: torch.Generator) -> dict[str, Any]:
+    accepts = model.facts.accepts
+    given: dict[str, Any] = {
+        "width": resolved.width,
+        "height": resolved.height,
+        "num_inference_steps": resolved.steps,
+        "guidance_scale": resolved.guidance,
+        "generator": generator,
+        "output_type": "pil",
+    }
+    if resolved.guidance_rescale:
+        given["guidance_rescale"] = resolved.guidance_rescale
+    return {name: value for name, value in given.items() if name in accepts}
+
+
+def picture_of(
+    image: Image.Image,
+    scope: ImageScope,
+    *,
+    asked: ImageRequest,
+    resolved: ResolvedImageRequest,
+    fingerprint: Fingerprint,
+    warnings: tuple[str, ...],
+) -> Picture:
+    """The picture with its recipe."""
+    trace = scope.trace.entries()
+    run = Run(
+        index=scope.image,
+        seed=resolved.for_image(scope.image).seed,
+        created=utc_now(),
+        fingerprint=fingerprint,
+        trace=trace,
+        trace_checksum=trace_checksum(trace),
+        pixels_sha256=pixels_sha256(image),
+        metering=scope.meter.total(),
+        warnings=warnings,
+    )
+    return Picture(image=image, recipe=Recipe(asked=asked, resolved=resolved, run=run))

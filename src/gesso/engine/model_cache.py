@@ -1,0 +1,78 @@
+"""Models in memory: several at once, the least recently used leaves first, one that is in use never."""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from gesso.core.errors import DoesNotFitError
+from gesso.engine.hosted_model import HostedModel
+
+ModelKey = tuple[str, str, str, str]
+"""Path, device, precision, precision of the VAE."""
+
+
+@dataclass(eq=False)
+class _Place:
+    loading: threading.Lock = field(default_factory=threading.Lock)
+    model: HostedModel | None = None
+    users: int = 0
+
+
+class ModelCache:
+    """Models by key. Two requests for the same model load it once; different models load side by side."""
+
+    def __init__(self, *, max_models: int) -> None:
+        self.max_models = max_models
+        self._lock = threading.Lock()
+        self._places: OrderedDict[ModelKey, _Place] = OrderedDict()
+
+    @contextmanager
+    def use(self, key: ModelKey, load: Callable[[], HostedModel]) -> Iterator[HostedModel]:
+        """The model of `key`, loaded by `load` if need be; it stays in memory during the block.
+
+        When it does not fit beside the others, those that nobody uses leave, and it is tried again.
+        """
+        with self._lock:
+            place = self._places.setdefault(key, _Place())
+            place.users += 1
+            self._places.move_to_end(key)
+        try:
+            with place.loading:
+                if place.model is None:
+                    self._evict(keep=self.max_models - 1)
+                    place.model = self._load(load)
+            yield place.model
+        finally:
+            with self._lock:
+                place.users -= 1
+                if place.model is None and place.users == 0:
+                    self._places.pop(key, None)
+
+    def _load(self, load: Callable[[], HostedModel]) -> HostedModel:
+        try:
+            return load()
+        except DoesNotFitError:
+            if not self._evict(keep=0):
+                raise
+            return load()
+
+    def is_resident(self, key: ModelKey) -> bool:
+        with self._lock:
+            place = self._places.get(key)
+            return place is not None and place.model is not None
+
+    def _evict(self, *, keep: int) -> bool:
+        """Drop unused models, longest unused first, until at most `keep` are left; whether any was dropped."""
+        dropped: list[HostedModel] = []
+        with self._lock:
+            resident = [key for key, place in self._places.items() if place.model is not None]
+            for key in resident[: max(0, len(resident) - keep)]:
+                place = self._places[key]
+                if place.users == 0 and place.model is not None:
+                    dropped.append(place.model)
+                    del self._places[key]
+        for model in dropped:
+            model.close()
+        return bool(dropped)

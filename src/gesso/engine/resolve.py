@@ -1,0 +1,171 @@
+"""Deciding what was left open and refusing what cannot be done, before any network runs.
+
+A pure function of request, model facts, device and settings; the only chance in it is the seed, which is drawn by the
+caller and passed in.
+"""
+
+from collections.abc import Callable
+from difflib import get_close_matches
+
+from gesso.core.errors import DeviceError, InputError
+from gesso.core.requests import MAX_PROMPT_CHARACTERS, MAX_SEED, ImageRequest, Precision, ResolvedImageRequest
+from gesso.core.settings import Settings
+from gesso.devices.base import Device
+from gesso.engine.facts import ModelFacts
+from gesso.engine.samplers.table import resolve_sampler
+
+MAX_STEPS = 10_000
+MAX_COUNT = 100_000
+MAX_SIDE_PX = 16_384
+MAX_PRIORITY = 100
+
+ENGINE_ARGUMENTS = {
+    "prompt": "the prompt",
+    "negative_prompt": "`negative_prompt`",
+    "width": "`width`",
+    "height": "`height`",
+    "num_inference_steps": "`steps`",
+    "guidance_scale": "`guidance`",
+    "guidance_rescale": "`guidance_rescale`",
+    "num_images_per_prompt": "`count`",
+    "clip_skip": "`clip_skip`",
+    "generator": "`seed`",
+    "output_type": "`output_format`",
+}
+"""Arguments of pipelines that the engine sets, and the field of a request that stands for each."""
+_NEVER_ARGUMENTS = frozenset({"return_dict", "callback_on_step_end", "callback_on_step_end_tensor_inputs", "callback"})
+
+
+def resolve(
+    request: ImageRequest, facts: ModelFacts, device: Device, settings: Settings, *, seed: int
+) -> ResolvedImageRequest:
+    """What will be done.
+
+    Args:
+        seed: used if the request has none.
+
+    Raises:
+        InputError: a value is out of range, does not fit the model, or would have no effect.
+        UnknownNameError: no such sampler or schedule.
+        DeviceError: the device cannot compute in the precision asked for.
+    """
+    _check_ranges(request)
+    _check_arguments(request, facts)
+    width, height = _size(request, facts)
+    sampler, schedule = resolve_sampler(
+        request.sampler, request.schedule, flow=facts.flow, scheduler_class=facts.scheduler
+    )
+    precision = _precision(request, device, settings)
+    return ResolvedImageRequest(
+        prompt=request.prompt,
+        negative_prompt=request.negative_prompt or "",
+        model=facts.reference,
+        family=facts.family,
+        pipeline=facts.pipeline,
+        width=width,
+        height=height,
+        steps=request.steps if request.steps is not None else facts.defaults.steps,
+        sampler=sampler,
+        schedule=schedule,
+        guidance=_guidance(request, facts),
+        guidance_rescale=request.guidance_rescale or 0.0,
+        seed=request.seed if request.seed is not None else seed,
+        count=request.count,
+        clip_skip=request.clip_skip or 1,
+        device=device.name,
+        precision=precision,
+        vae_precision=device.vae_precision(precision, force_upcast=facts.vae_force_upcast),
+        exact=request.exact if request.exact is not None else settings.exact,
+        arguments=request.arguments,
+        output_format=request.output_format or settings.output_format,
+        priority=request.priority,
+        owner=request.owner,
+    )
+
+
+def _check_ranges(request: ImageRequest) -> None:
+    for name, text in (("prompt", request.prompt), ("negative prompt", request.negative_prompt or "")):
+        if len(text) > MAX_PROMPT_CHARACTERS:
+            raise InputError(
+                f"The {name} has {len(text):,} characters, at most {MAX_PROMPT_CHARACTERS:,} are read",
+                hint="shorten it; nothing of a prompt is ever cut off silently",
+            )
+    ranges: tuple[tuple[str, float | None, float, float], ...] = (
+        ("steps", request.steps, 1, MAX_STEPS),
+        ("count", request.count, 1, MAX_COUNT),
+        ("seed", request.seed, 0, MAX_SEED),
+        ("guidance", request.guidance, 0, 1000),
+        ("guidance rescale", request.guidance_rescale, 0, 1),
+        ("clip skip", request.clip_skip, 1, 12),
+        ("priority", request.priority, -MAX_PRIORITY, MAX_PRIORITY),
+        ("deadline", request.deadline_seconds, 0, float("inf")),
+    )
+    for name, value, least, most in ranges:
+        if value is not None and not least <= value <= most:
+            raise InputError(f"Asked for {name} {value:g}", hint=f"{name} is {least:g} to {most:g}")
+
+
+def _check_arguments(request: ImageRequest, facts: ModelFacts) -> None:
+    for name in request.arguments:
+        if name in ENGINE_ARGUMENTS:
+            raise InputError(f"`{name}` is set by Gesso", hint=f"use {ENGINE_ARGUMENTS[name]} instead")
+        if name not in facts.accepts or name in _NEVER_ARGUMENTS:
+            offered = sorted(facts.accepts - set(ENGINE_ARGUMENTS) - _NEVER_ARGUMENTS)
+            nearest = get_close_matches(name, offered, n=3) or offered
+            raise InputError(f"`{facts.pipeline}` takes no argument `{name}`", hint=f"it takes {', '.join(nearest)}")
+    needs: tuple[tuple[bool, str, str], ...] = (
+        (request.width is not None, "width", "a width"),
+        (request.height is not None, "height", "a height"),
+        (request.steps is not None, "num_inference_steps", "a number of steps"),
+        (bool(request.guidance_rescale), "guidance_rescale", "a guidance rescale"),
+        (bool(request.negative_prompt), "negative_prompt", "a negative prompt"),
+    )
+    for asked, argument, words in needs:
+        if asked and argument not in facts.accepts:
+            raise InputError(f"`{facts.name}` ({facts.pipeline}) does not take {words}", hint="leave it out")
+    if request.clip_skip is not None and request.clip_skip > 1 and not facts.clip_skip:
+        raise InputError(f"`{facts.name}` ({facts.family}) has no clip skip", hint="leave it out")
+    if request.negative_prompt and facts.distilled:
+        _check_true_guidance(request, facts)
+
+
+def _check_true_guidance(request: ImageRequest, facts: ModelFacts) -> None:
+    scale = request.arguments.get("true_cfg_scale", 1.0)
+    if not isinstance(scale, int | float) or scale <= 1:
+        raise InputError(
+            f"A negative prompt has no effect on `{facts.name}`, whose guidance is distilled",
+            hint="add the argument `true_cfg_scale` above 1 (twice the time), or leave the negative prompt out",
+        )
+
+
+def _size(request: ImageRequest, facts: ModelFacts) -> tuple[int, int]:
+    width = request.width if request.width is not None else facts.default_size_px[0]
+    height = request.height if request.height is not None else facts.default_size_px[1]
+    multiple = facts.size_multiple_px
+    for name, side in (("width", width), ("height", height)):
+        if not 1 <= side <= MAX_SIDE_PX:
+            raise InputError(f"Asked for a {name} of {side} px", hint=f"sides are {multiple} to {MAX_SIDE_PX} px")
+    if width % multiple or height % multiple:
+        nearest: Callable[[int], int] = lambda side: max(multiple, round(side / multiple) * multiple)  # noqa: E731
+        raise InputError(
+            f"Asked for {width}x{height}, `{facts.name}` makes sides that are multiples of {multiple}",
+            hint=f"nearest: {nearest(width)}x{nearest(height)}",
+        )
+    return width, height
+
+
+def _guidance(request: ImageRequest, facts: ModelFacts) -> float:
+    if request.guidance is None:
+        return facts.defaults.guidance if facts.takes_guidance else 0.0
+    if not facts.takes_guidance and request.guidance not in {0.0, 1.0}:
+        raise InputError(f"Guidance has no effect on `{facts.name}`, asked for {request.guidance:g}", hint="leave it out")
+    return request.guidance
+
+
+def _precision(request: ImageRequest, device: Device, settings: Settings) -> Precision:
+    asked = request.precision or settings.precision
+    if asked is None:
+        return device.precision()
+    if not device.supports(asked):
+        raise DeviceError(f"`{device.name}` does not compute in {asked}", hint=f"it prefers {device.precision()}")
+    return asked

@@ -1,0 +1,1 @@
+"""Samplers: the table of names, the scheduler of one picture, and the seam at which it is watched."""

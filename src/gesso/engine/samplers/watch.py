@@ -1,0 +1,189 @@
+"""The scheduler seam: steps, previews and the generator of one picture, seen at the scheduler that it owns.
+
+The denoiser's input is scaled, doubled and packed, and second-order samplers call it twice a step; only the scheduler
+sees the latents once and knows how far they are. So its class becomes a subclass of the same name that tells a watcher
+at `set_timesteps` and `step`. Signatures stay, since pipelines read them to learn what a scheduler takes.
+"""
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from gesso.engine.samplers.scheduler import mend_timesteps, prepare_single_step
+
+_WATCH = "_gesso_watch"
+
+
+class Watcher(Protocol):
+    """Who is told. Called on the picture's own thread; what it raises ends the run there (that is how one cancels)."""
+
+    generator: torch.Generator | None
+    """The picture's; given to every `step` that takes a generator and was given none."""
+    wants_x0: bool
+    """Whether `step` shall get the clean latents that the sampler expects at this moment."""
+
+    def begin(self, total: int) -> None:
+        """Sampling is about to begin: `total` steps, as the user counts them."""
+        ...
+
+    def step(self, completed: int, total: int, latents: Tensor, x0: Tensor | None) -> None:
+        """`completed` steps are done.
+
+        Args:
+            latents: the sample after the step, in the pipeline's own layout (Flux packs its latents).
+            x0: the clean latents as far as they are known now, in the same layout; `None` if not wanted or not known.
+        """
+        ...
+
+
+def watched(scheduler: Any, watcher: Watcher) -> Any:
+    """Let `watcher` follow `scheduler`, an engine-owned one. Returns the same object."""
+    assert _WATCH not in scheduler.__dict__, "a scheduler belongs to one picture"
+    scheduler.__dict__[_WATCH] = _Watch(watcher)
+    scheduler.__class__ = _watched_class(type(scheduler))
+    return scheduler
+
+
+class _Watch:
+    """How far one scheduler is."""
+
+    def __init__(self, watcher: Watcher) -> None:
+        self.watcher = watcher
+        self.total = 0
+        self.calls_expected = 0
+        self.calls = 0
+        self.completed = 0
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "_Watch":
+        return self  # a pipeline that copies its scheduler still makes the same picture
+
+    def begin(self, total: int, calls: int) -> None:
+        self.total, self.calls_expected = total, calls
+        self.calls = self.completed = 0
+        self.watcher.begin(total)
+
+    def called(self) -> bool:
+        """Count a call; whether a step of the user's is done by it.
+
+        Samplers make n calls for n steps, 2n - 1 (Heun) or n + 1 (PLMS); one law holds for all of them.
+        """
+        self.calls += 1
+        completed = min(self.calls * self.total // max(self.calls_expected, 1), self.total)
+        advanced, self.completed = completed > self.completed, completed
+        return advanced
+
+
+@functools.cache
+def _watched_class(scheduler_class: type) -> type:
+    members = {
+        "__module__": scheduler_class.__module__,
+        "__qualname__": scheduler_class.__qualname__,
+        "__doc__": scheduler_class.__doc__,
+        "set_timesteps": _watched_set_timesteps(scheduler_class),
+        "step": _watched_step(scheduler_class),
+    }
+    return type(scheduler_class.__name__, (scheduler_class,), members)
+
+
+def _watched_set_timesteps(scheduler_class: Any) -> Callable[..., None]:
+    original = scheduler_class.set_timesteps
+    signature = inspect.signature(original)
+
+    @functools.wraps(original)
+    def set_timesteps(self: Any, *args: Any, **kwargs: Any) -> None:
+        steps = signature.bind(self, *args, **kwargs).arguments.get("num_inference_steps")
+        if steps == 1:
+            prepare_single_step(self)
+        original(self, *args, **kwargs)
+        mend_timesteps(self, steps)
+        calls = len(self.timesteps)
+        total = steps if steps is not None else getattr(self, "num_inference_steps", None)
+        self.__dict__[_WATCH].begin(int(total) if total is not None else calls, calls)
+
+    return set_timesteps
+
+
+def _watched_step(scheduler_class: Any) -> Callable[..., Any]:
+    original = scheduler_class.step
+    signature = inspect.signature(original)
+    takes_generator = "generator" in signature.parameters
+
+    @functools.wraps(original)
+    def step(self: Any, *args: Any, **kwargs: Any) -> Any:
+        watch: _Watch = self.__dict__[_WATCH]
+        bound = signature.bind(self, *args, **kwargs)
+        if takes_generator and bound.arguments.get("generator") is None and not _brings_noise(bound.arguments):
+            bound.arguments["generator"] = watch.watcher.generator
+        before = getattr(self, "step_index", None)
+        result = original(*bound.args, **bound.kwargs)
+        if watch.called():
+            x0 = None
+            if watch.watcher.wants_x0:
+                x0 = _estimate(self, result, bound.arguments["model_output"], bound.arguments["sample"], before)
+            watch.watcher.step(watch.completed, watch.total, _previous(result), x0)
+        return result
+
+    return step
+
+
+def _brings_noise(arguments: Mapping[str, Any]) -> bool:
+    return arguments.get("variance_noise") is not None  # DDIM takes one of the two
+
+
+def _previous(result: Any) -> Tensor:
+    return result[0] if isinstance(result, tuple) else result.prev_sample
+
+
+def _from_output(scheduler: Any, result: Any, model_output: Tensor, sample: Tensor, index: int | None) -> Tensor | None:
+    if isinstance(result, tuple):
+        return result[1] if len(result) > 1 else None
+    return getattr(result, "pred_original_sample", None)
+
+
+def _from_denoised(
+    scheduler: Any, result: Any, model_output: Tensor, sample: Tensor, index: int | None
+) -> Tensor | None:
+    return result[1] if isinstance(result, tuple) else result.denoised
+
+
+def _from_history(
+    scheduler: Any, result: Any, model_output: Tensor, sample: Tensor, index: int | None
+) -> Tensor | None:
+    """Multistep solvers keep the network's last outputs, turned into x0 if they integrate that."""
+    algorithm = str(getattr(scheduler.config, "algorithm_type", "++"))
+    keeps_x0 = algorithm.endswith("++") and getattr(scheduler.config, "predict_x0", True)
+    return scheduler.model_outputs[-1] if keeps_x0 else None
+
+
+def _from_velocity(
+    scheduler: Any, result: Any, model_output: Tensor, sample: Tensor, index: int | None
+) -> Tensor | None:
+    """x0 = x - sigma v (Liu et al. 2022, arXiv 2209.03003)."""
+    sigma = scheduler.sigmas[index or 0].to(sample.device)
+    return sample.float() - sigma * model_output.float()
+
+
+_ESTIMATES: Mapping[str, Callable[..., Tensor | None]] = MappingProxyType(
+    {
+        "DDIMScheduler": _from_output,
+        "DDPMScheduler": _from_output,
+        "EulerDiscreteScheduler": _from_output,
+        "EulerAncestralDiscreteScheduler": _from_output,
+        "HeunDiscreteScheduler": _from_output,
+        "LCMScheduler": _from_denoised,
+        "DPMSolverMultistepScheduler": _from_history,
+        "UniPCMultistepScheduler": _from_history,
+        "FlowMatchEulerDiscreteScheduler": _from_velocity,
+    }
+)
+"""Where each class has its estimate of x0; others have none that is known to be one."""
+
+
+def _estimate(scheduler: Any, result: Any, model_output: Tensor, sample: Tensor, index: int | None) -> Tensor | None:
+    source = _ESTIMATES.get(type(scheduler).__name__)
+    return source(scheduler, result, model_output, sample, index) if source is not None else None

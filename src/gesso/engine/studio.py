@@ -1,0 +1,248 @@
+"""The public door: a studio takes requests and gives pictures."""
+
+import logging
+import os
+import secrets
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from gesso.components.hosting import Hosting
+from gesso.components.residency import Residency
+from gesso.components.trace import Placements
+from gesso.components.worker import DeviceWorker
+from gesso.core.errors import ClosedError
+from gesso.core.events import Event, ModelLoading, Queued
+from gesso.core.requests import MAX_SEED, ImageRequest, ResolvedImageRequest
+from gesso.core.settings import Settings, load_settings
+from gesso.devices import choose
+from gesso.devices.base import Device
+from gesso.engine.facts import facts_of
+from gesso.engine.handle import Handle, Result
+from gesso.engine.hosted_model import DTYPES, HostedModel
+from gesso.engine.job import Job, closed_error
+from gesso.engine.model_cache import ModelCache
+from gesso.engine.placing import plan_for
+from gesso.engine.pool import ImagePool
+from gesso.engine.resolve import resolve
+from gesso.engine.resume import RequestJournal
+from gesso.engine.streams import Dispatcher, news
+from gesso.models import load as model_loading
+from gesso.models.folder import ModelDescription
+from gesso.models.identity import PENDING, Identities
+from gesso.models.store import ModelStore
+from gesso.primer import weights_folder
+
+logger = logging.getLogger(__name__)
+
+class Studio:
+    """Makes pictures. Safe to use from many threads; a context manager that closes itself.
+
+    Example:
+        >>> with Studio() as studio:  # doctest: +SKIP
+        ...     studio.generate("a red circle", seed=1, steps=20).save("circle.png")
+
+    Args:
+        settings: read from the environment and the settings files if not given.
+    """
+
+    def __init__(self, settings: Settings | None = None) -> None:
+        torch.get_num_threads()  # fixes the caller's own count, which threads that start later would else inherit
+        self.settings = settings or load_settings()
+        self.store = ModelStore(self.settings, bundled={"primer": weights_folder()})
+        self.pool = ImagePool(max_images=self.settings.max_images)
+        self._identities = Identities(self.settings.cache_folder)
+        self._models = ModelCache(max_models=self.settings.max_models)
+        self._hosting = Hosting()
+        self._dispatcher = Dispatcher(lambda error: logger.error("A listener failed", exc_info=error))
+        self._lock = threading.Lock()
+        self._workers: dict[str, DeviceWorker] = {}
+        self._handles: dict[str, tuple[Handle, Job]] = {}
+        self._closed = False
+        self._unused_gpu = choose.unused_gpu()
+
+    def generate(self, prompt: str = "", **fields: Any) -> Result:
+        """Make pictures and wait for them.
+
+        Args:
+            prompt: what shall be on them.
+            fields: further fields of `ImageRequest`.
+
+        Raises:
+            pydantic.ValidationError: a field is unknown or of the wrong type.
+            GessoError: the request was refused or failed; it says why.
+        """
+        return self.submit(ImageRequest(prompt=prompt, **fields)).result()
+
+    def submit(
+        self,
+        request: ImageRequest,
+        *,
+        listener: Callable[[Event], None] | None = None,
+        journal: Path | None = None,
+    ) -> Handle:
+        """Accept a request and return at once.
+
+        Args:
+            listener: called for each event, on a thread of its own.
+            journal: a folder for the outputs of finished component calls; given again after a crash, the request goes
+                on where it was.
+
+        Raises:
+            GessoError: the request cannot be done as asked; nothing has run.
+        """
+        kept = RequestJournal(journal) if journal is not None else None
+        if kept is None:
+            resolved = self.resolve(request)
+        else:
+            resolved = kept.resume(request, lambda: self.resolve(request))
+        return self._start(request, resolved, listener=listener, journal=kept)
+
+    def run_again(self, asked: ImageRequest, resolved: ResolvedImageRequest, placements: Placements, *, index: int) -> Handle:
+        """Run picture `index` of a resolved request with its rows in the recorded slots, apart from everything else."""
+        return self._start(asked, resolved, placements=placements, indices=[index])
+
+    def resolve(self, request: ImageRequest) -> ResolvedImageRequest:
+        """What would be done. Raises like `submit`."""
+        asked = request.model or self.settings.model
+        facts = facts_of(self.store.find(asked), asked=asked)
+        device = choose.choose(request.device or self.settings.device)
+        return resolve(request, facts, device, self.settings, seed=secrets.randbelow(MAX_SEED + 1))
+
+    def _start(
+        self,
+        asked: ImageRequest,
+        resolved: ResolvedImageRequest,
+        *,
+        listener: Callable[[Event], None] | None = None,
+        journal: RequestJournal | None = None,
+        placements: Placements | None = None,
+        indices: list[int] | None = None,
+    ) -> Handle:
+        handle = Handle(str(uuid.uuid4()), asked, resolved, dispatcher=self._dispatcher, listener=listener)
+        done = journal.saved() if journal is not None else {}
+        wanted = list(range(resolved.count)) if indices is None else indices
+        worker = self._worker(choose.choose(resolved.device))
+        seconds = asked.deadline_seconds
+        job = Job(
+            studio=self,
+            handle=handle,
+            indices=[index for index in wanted if index not in done],
+            placements=placements,
+            journal=journal,
+            deadline=None if seconds is None else worker.clock.now() + seconds,
+        )
+        with self._lock:
+            if self._closed:
+                raise ClosedError("The studio is closed")
+            self._handles[handle.id] = (handle, job)
+        handle.publish(news(Queued))
+        if self._unused_gpu is not None:
+            job.warn(self._unused_gpu)
+            self._unused_gpu = None
+        self._warn_of_idle_fields(job)
+        # A cancelled request must end also while all its pictures still wait for room.
+        handle.cancel_token.on_cancel(job.cancel_waiting)
+        if seconds is not None:
+            job.watch_deadline(seconds)
+        self.pool.add(job)
+        job.finish_if_empty()
+        return handle
+
+    def _warn_of_idle_fields(self, job: Job) -> None:
+        resolved = job.handle.resolved
+        if resolved.negative_prompt and resolved.guidance <= 1 and "true_cfg_scale" not in resolved.arguments:
+            job.warn(f"The negative prompt has no effect at guidance {resolved.guidance:g}")
+
+    @contextmanager
+    def hosted(self, resolved: ResolvedImageRequest, job: Job) -> Iterator[HostedModel]:
+        """The model of a resolved request, loaded and hosted, for the length of the block."""
+        description = self.store.find(resolved.model)
+        key = (str(description.path), resolved.device, str(resolved.precision), str(resolved.vae_precision))
+
+        def load() -> HostedModel:
+            job.handle.publish(news(ModelLoading, model=description.name))
+            return self._load(description, resolved, job)
+
+        with self._models.use(key, load) as model:
+            yield model
+
+    def _load(self, description: ModelDescription, resolved: ResolvedImageRequest, job: Job) -> HostedModel:
+        worker = self._worker(choose.choose(resolved.device))
+        plan, room_bytes = plan_for(description, resolved, worker.device)
+        worker.residency.room_bytes = room_bytes
+        vae, others = DTYPES[resolved.vae_precision], DTYPES[resolved.precision]
+        identity = self._identities.digest_or_pending(description)
+        loaded = model_loading.load(
+            description,
+            dtypes={name: vae if name == "vae" else others for name in description.components},
+            device=worker.device.name,
+            safety_checker=self.settings.safety_checker,
+            trust_remote_code=self.settings.trust_remote_code,
+        )
+        for warning in loaded.warnings:
+            job.warn(warning)
+        return HostedModel(
+            loaded,
+            facts_of(description),
+            identity=identity,
+            hosting=self._hosting,
+            worker=worker,
+            plan=plan,
+            settings=self.settings,
+            listener=logger.warning,
+        )
+
+    def weights_identity(self, model: HostedModel, *, wait: bool) -> str:
+        """Identity of the weights that a model was loaded from; `pending` while a large one is still being read.
+
+        Args:
+            wait: until it is known.
+        """
+        if model.identity == PENDING:
+            description = model.description
+            model.identity = (self._identities.digest if wait else self._identities.digest_or_pending)(description)
+        return model.identity
+
+    def _worker(self, device: Device) -> DeviceWorker:
+        with self._lock:
+            if self._closed:
+                raise ClosedError("The studio is closed")
+            worker = self._workers.get(device.name)
+            if worker is None:
+                threads = self.settings.threads or len(os.sched_getaffinity(0))
+                residency = Residency(torch.device(device.name))
+                worker = self._workers[device.name] = DeviceWorker(device, threads=threads, residency=residency)
+            return worker
+
+    def forget(self, handle: Handle) -> None:
+        """A request has ended."""
+        with self._lock:
+            self._handles.pop(handle.id, None)
+
+    def close(self) -> None:
+        """Fail everything that waits at once, end the networks' threads. Safe to call again."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            workers = list(self._workers.values())
+            jobs = [job for _, job in self._handles.values()]
+        self.pool.close()
+        for worker in workers:
+            worker.close()
+        for job in jobs:
+            job.fail(closed_error())
+        self.pool.wait(timeout=60)
+        self._dispatcher.close()
+
+    def __enter__(self) -> "Studio":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

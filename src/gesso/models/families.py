@@ -1,0 +1,258 @@
+"""Model families as data: what Gesso knows of each beyond what a model folder says.
+
+Class names are strings, so that importing a family imports nothing heavy. A new family is a new value here.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Any
+
+
+class Task(StrEnum):
+    """What a pipeline makes of what."""
+
+    TEXT_TO_IMAGE = "text-to-image"
+
+
+class Role(StrEnum):
+    """What a network does in a pipeline. Tokenizers and schedulers are not networks and have none."""
+
+    DENOISER = "denoiser"
+    TEXT = "text"
+    VAE = "vae"
+    IMAGE = "image"
+    """Reads pictures into embeddings."""
+    SAFETY = "safety"
+    OTHER = "other"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sampling:
+    """What a request gets that asks for nothing else."""
+
+    steps: int
+    guidance: float
+    """Scale of classifier-free guidance, or of the guidance that the network takes as an input."""
+
+
+LatentRgb = tuple[tuple[float, ...], ...]
+"""One row (R, G, B) for each latent channel: [C, 3]."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Family:
+    """Models that share an architecture and a way to condition it."""
+
+    name: str
+    title: str
+    pipelines: Mapping[Task, str]
+    """Dotted names, `diffusers:ClassName`."""
+    components: Mapping[str, Role]
+    """The networks by their names in the pipeline. A folder may lack text encoders, never the denoiser or the VAE."""
+    conditioning: str
+    """Dotted name of the function that turns a prompt into arguments of the pipeline."""
+    size_multiple_px: int
+    """Used when the folder's configs do not say; `folder.describe` computes it from them."""
+    native_size_px: int
+    """Side of the pictures it was trained on, at a VAE factor of 8; used when the folder's configs do not say."""
+    flow: bool
+    """Rectified flow (sigmas in 0..1) instead of diffusion."""
+    defaults: Sampling
+    guidance_embedded: bool = False
+    """Guidance is an input of the network: one row a picture, no negative prompt."""
+    negative_prompt: bool = True
+    guidance_rescale: bool = False
+    clip_skip: bool = False
+    latent_rgb: LatentRgb | None = None
+    """Linear map from latents to RGB in -1..1, for previews; true of the VAE with `vae_scaling_factor` only."""
+    latent_rgb_bias: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    vae_scaling_factor: float | None = None
+    """Scaling factor of the family's own VAE: a folder with another one has other latents."""
+
+
+# The maps from latents to RGB below are the figures published in ComfyUI, `comfy/latent_formats.py` (least-squares
+# fits to decoded pictures of each family's VAE). Rows are latent channels.
+_SD1_RGB = (
+    (0.3512, 0.2297, 0.3227),
+    (0.3250, 0.4974, 0.2350),
+    (-0.2829, 0.1762, 0.2721),
+    (-0.2120, -0.2616, -0.7177),
+)
+_SDXL_RGB = (
+    (0.3651, 0.4232, 0.4341),
+    (-0.2533, -0.0042, 0.1068),
+    (0.1076, 0.1111, -0.0362),
+    (-0.3165, -0.2492, -0.2188),
+)
+_SD3_RGB = (
+    (-0.0922, -0.0175, 0.0749),
+    (0.0311, 0.0633, 0.0954),
+    (0.1994, 0.0927, 0.0458),
+    (0.0856, 0.0339, 0.0902),
+    (0.0587, 0.0272, -0.0496),
+    (-0.0006, 0.1104, 0.0309),
+    (0.0978, 0.0306, 0.0427),
+    (-0.0042, 0.1038, 0.1358),
+    (-0.0194, 0.0020, 0.0669),
+    (-0.0488, 0.0130, -0.0268),
+    (0.0922, 0.0988, 0.0951),
+    (-0.0278, 0.0524, -0.0542),
+    (0.0332, 0.0456, 0.0895),
+    (-0.0069, -0.0030, -0.0810),
+    (-0.0596, -0.0465, -0.0293),
+    (-0.1448, -0.1463, -0.1189),
+)
+_FLUX1_RGB = (
+    (-0.0346, 0.0244, 0.0681),
+    (0.0034, 0.0210, 0.0687),
+    (0.0275, -0.0668, -0.0433),
+    (-0.0174, 0.0160, 0.0617),
+    (0.0859, 0.0721, 0.0329),
+    (0.0004, 0.0383, 0.0115),
+    (0.0405, 0.0861, 0.0915),
+    (-0.0236, -0.0185, -0.0259),
+    (-0.0245, 0.0250, 0.1180),
+    (0.1008, 0.0755, -0.0421),
+    (-0.0515, 0.0201, 0.0011),
+    (0.0428, -0.0012, -0.0036),
+    (0.0817, 0.0765, 0.0749),
+    (-0.1264, -0.0522, -0.1103),
+    (-0.0280, -0.0881, -0.0499),
+    (-0.1262, -0.0982, -0.0778),
+)
+
+SD1 = Family(
+    name="sd1",
+    title="Stable Diffusion 1.x",
+    pipelines={Task.TEXT_TO_IMAGE: "diffusers:StableDiffusionPipeline"},
+    components={
+        "text_encoder": Role.TEXT,
+        "unet": Role.DENOISER,
+        "vae": Role.VAE,
+        "safety_checker": Role.SAFETY,
+        "image_encoder": Role.IMAGE,
+    },
+    conditioning="gesso.engine.conditioning.clip:encode",
+    size_multiple_px=8,
+    native_size_px=512,
+    flow=False,
+    defaults=Sampling(steps=30, guidance=7.5),
+    guidance_rescale=True,
+    clip_skip=True,
+    latent_rgb=_SD1_RGB,
+    vae_scaling_factor=0.18215,
+)
+SD2 = replace(SD1, name="sd2", title="Stable Diffusion 2.x", native_size_px=768)  # the same VAE, hence the same map
+SDXL = replace(
+    SD1,
+    name="sdxl",
+    title="Stable Diffusion XL",
+    pipelines={Task.TEXT_TO_IMAGE: "diffusers:StableDiffusionXLPipeline"},
+    components={
+        "text_encoder": Role.TEXT,
+        "text_encoder_2": Role.TEXT,
+        "unet": Role.DENOISER,
+        "vae": Role.VAE,
+        "image_encoder": Role.IMAGE,
+    },
+    conditioning="gesso.engine.conditioning.clip_pair:encode",
+    native_size_px=1024,
+    defaults=Sampling(steps=30, guidance=5.0),
+    latent_rgb=_SDXL_RGB,
+    latent_rgb_bias=(0.1084, -0.0175, -0.0011),
+    vae_scaling_factor=0.13025,
+)
+SD3 = Family(
+    name="sd3",
+    title="Stable Diffusion 3",
+    pipelines={Task.TEXT_TO_IMAGE: "diffusers:StableDiffusion3Pipeline"},
+    components={
+        "text_encoder": Role.TEXT,
+        "text_encoder_2": Role.TEXT,
+        "text_encoder_3": Role.TEXT,
+        "transformer": Role.DENOISER,
+        "vae": Role.VAE,
+        "image_encoder": Role.IMAGE,
+    },
+    conditioning="gesso.engine.conditioning.triple:encode",
+    size_multiple_px=16,  # VAE factor 8, patches of 2
+    native_size_px=1024,
+    flow=True,
+    defaults=Sampling(steps=28, guidance=7.0),
+    clip_skip=True,
+    latent_rgb=_SD3_RGB,
+    latent_rgb_bias=(0.2394, 0.2135, 0.1925),
+    vae_scaling_factor=1.5305,
+)
+SD35 = replace(SD3, title="Stable Diffusion 3.5", defaults=Sampling(steps=28, guidance=4.5))
+FLUX1_DEV = Family(
+    name="flux1",
+    title="Flux.1 dev",
+    pipelines={Task.TEXT_TO_IMAGE: "diffusers:FluxPipeline"},
+    components={
+        "text_encoder": Role.TEXT,
+        "text_encoder_2": Role.TEXT,
+        "transformer": Role.DENOISER,
+        "vae": Role.VAE,
+        "image_encoder": Role.IMAGE,
+    },
+    conditioning="gesso.engine.conditioning.clip_t5:encode",
+    size_multiple_px=16,  # VAE factor 8, then 2x2 packing
+    native_size_px=1024,
+    flow=True,
+    defaults=Sampling(steps=28, guidance=3.5),
+    guidance_embedded=True,
+    negative_prompt=False,
+    latent_rgb=_FLUX1_RGB,
+    latent_rgb_bias=(-0.0329, -0.0718, -0.0851),
+    vae_scaling_factor=0.3611,
+)
+FLUX1_SCHNELL = replace(
+    FLUX1_DEV, title="Flux.1 schnell", defaults=Sampling(steps=4, guidance=0.0), guidance_embedded=False
+)
+
+FAMILIES: dict[str, Family] = {family.name: family for family in (SD1, SD2, SDXL, SD3, FLUX1_DEV)}
+"""The first-class families by name. Variants that differ in a default only share the name; see `family_for`."""
+
+SD2_CROSS_ATTENTION = 1024
+"""Width of OpenCLIP ViT-H, which SD 2 reads; SD 1 reads CLIP ViT-L, 768 wide."""
+
+
+def family_for(pipeline_class: str, configs: Mapping[str, Mapping[str, Any]]) -> Family | None:
+    """The family of a folder, from its pipeline class and the configs of its components by name.
+
+    SD 1 and 2 share a pipeline and are told apart by the width of the text that the UNet reads: 1024 is SD 2, any
+    other is SD 1. Flux schnell has no `guidance_embeds`. SD 3.5 normalises queries and keys (`qk_norm`), SD 3 does not.
+    """
+    if pipeline_class == "StableDiffusionPipeline":
+        width = configs.get("unet", {}).get("cross_attention_dim")
+        return SD2 if width == SD2_CROSS_ATTENTION else SD1
+    if pipeline_class == "StableDiffusionXLPipeline":
+        return SDXL
+    if pipeline_class == "StableDiffusion3Pipeline":
+        return SD35 if configs.get("transformer", {}).get("qk_norm") else SD3
+    if pipeline_class == "FluxPipeline":
+        return FLUX1_DEV if configs.get("transformer", {}).get("guidance_embeds") else FLUX1_SCHNELL
+    return None
+
+
+_ROLE_BY_PREFIX = {
+    "text_encoder": Role.TEXT,
+    "unet": Role.DENOISER,
+    "transformer": Role.DENOISER,
+    "prior": Role.DENOISER,
+    "vae": Role.VAE,
+    "vqvae": Role.VAE,
+    "vqgan": Role.VAE,
+    "movq": Role.VAE,
+    "image_encoder": Role.IMAGE,
+    "safety_checker": Role.SAFETY,
+}
+
+
+def role_for(component: str, family: Family | None) -> Role:
+    """The role of a network: as its family says, else by the names that diffusers gives to components."""
+    if family is not None and component in family.components:
+        return family.components[component]
+    return next((role for prefix, role in _ROLE_BY_PREFIX.items() if component.startswith(prefix)), Role.OTHER)

@@ -1,0 +1,147 @@
+"""The store: which models are on this machine, and where. It never downloads anything."""
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from gesso.core.errors import ModelError, UnknownNameError
+from gesso.core.settings import Settings
+from gesso.models.folder import INDEX_FILE, ModelDescription, describe
+
+MAX_DEPTH = 3
+"""Folders below a model folder in which models are looked for: `author/model/version`."""
+
+
+Names = list[str]
+Models = list[ModelDescription]  # inside the store, `list` is a method
+
+
+class BrokenModel(NamedTuple):
+    """A folder that should hold a model and does not."""
+
+    name: str
+    path: Path
+    reason: str
+
+
+BrokenModels = list[BrokenModel]
+
+
+class ModelStore:
+    """Finds models by name. Safe to use from many threads; nothing is remembered, the disk is asked every time.
+
+    Args:
+        settings: `model_folders` are searched, in order.
+        bundled: models that come with the package, by name; they win over folders of the same name.
+        hub_cache: the local cache of the Hugging Face hub; by default where its own tools keep it.
+    """
+
+    def __init__(
+        self, settings: Settings, bundled: Mapping[str, Path] | None = None, *, hub_cache: Path | None = None
+    ) -> None:
+        self._folders = tuple(folder.expanduser() for folder in settings.model_folders)
+        self._bundled = dict(bundled or {})
+        self._hub_cache = hub_cache if hub_cache is not None else default_hub_cache()
+
+    def list(self) -> Models:
+        """Every model that can be described, in the order of search."""
+        return self._described()[0]
+
+    def broken(self) -> BrokenModels:
+        """Folders that look like models and are not usable, with the reason."""
+        return self._described()[1]
+
+    def find(self, name: str) -> ModelDescription:
+        """The model called `name`: one that `list` shows, a path to a folder, or a hub id in the local cache.
+
+        Raises:
+            UnknownNameError: there is none; the nearest names are in the hint.
+            ModelError: there is one, and it is broken.
+        """
+        places = self._places()
+        if name in places:
+            return describe(places[name], name=name)
+        path = Path(name).expanduser()
+        if name and path.exists():
+            return describe(path)
+        if _looks_like_path(name):
+            return describe(path)  # raises, and says what is there instead
+        raise self._unknown(name, [*places])
+
+    def _unknown(self, name: str, known: Names) -> UnknownNameError:
+        nearest = UnknownNameError("model", name, known).nearest
+        hints = [f"nearest: {', '.join(nearest)}"] if nearest else []
+        if name.count("/") == 1 and (self._hub_cache / _hub_folder(name)).is_dir():
+            hints.append(f"the hub cache holds no complete copy: `hf download {name}` fetches it")
+        elif name.count("/") == 1:
+            hints.append(f"Gesso never downloads by itself: `hf download {name}` fetches it")
+        hints.append("give the path of a folder, or put it into a model folder; `gesso models list` shows all")
+        return UnknownNameError("model", name, known, hint="; ".join(hints))
+
+    def _described(self) -> tuple[Models, BrokenModels]:
+        whole: Models = []
+        broken: BrokenModels = []
+        for name, path in self._places().items():
+            try:
+                whole.append(describe(path, name=name))
+            except ModelError as error:
+                broken.append(BrokenModel(name, path, error.message))
+        return whole, broken
+
+    def _places(self) -> dict[str, Path]:
+        """Every name and the folder it stands for; the first place that has a name keeps it."""
+        places = dict(self._bundled)
+        for folder in self._folders:
+            for path in sorted(_model_folders(folder, MAX_DEPTH)):
+                name = folder.resolve().name if path == folder else path.relative_to(folder).as_posix()
+                places.setdefault(name, path)
+        for name, path in _cached_models(self._hub_cache):
+            places.setdefault(name, path)
+        return places
+
+
+def default_hub_cache() -> Path:
+    """Where Hugging Face's tools keep what they downloaded (`HF_HUB_CACHE`, else under `HF_HOME`)."""
+    if cache := os.environ.get("HF_HUB_CACHE") or os.environ.get("HUGGINGFACE_HUB_CACHE"):
+        return Path(cache).expanduser()
+    home = os.environ.get("HF_HOME") or Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")) / "huggingface"
+    return Path(home).expanduser() / "hub"
+
+
+def _looks_like_path(name: str) -> bool:
+    return name.startswith((".", "~", os.sep)) or Path(name).is_absolute()
+
+
+def _model_folders(folder: Path, depth: int) -> Iterator[Path]:
+    if (folder / INDEX_FILE).is_file():
+        yield folder
+        return  # the folders inside are its components
+    if depth == 0:
+        return
+    try:
+        inside = [path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")]
+    except OSError:  # not there, or not ours to read: there are no models in it for us
+        return
+    for path in inside:
+        yield from _model_folders(path, depth - 1)
+
+
+def _hub_folder(repo: str) -> str:
+    return "models--" + repo.replace("/", "--")
+
+
+def _cached_models(cache: Path) -> Iterator[tuple[str, Path]]:
+    """Pipelines in the hub's cache: `models--ORG--NAME/snapshots/REVISION`, the revision that `refs/main` names.
+
+    Layout: https://huggingface.co/docs/huggingface_hub/guides/manage-cache
+    """
+    for repo in sorted(cache.glob("models--*")):
+        name = "/".join(repo.name.removeprefix("models--").split("--", maxsplit=1))
+        try:
+            revision = (repo / "refs" / "main").read_text(encoding="utf-8").strip()
+        except OSError:
+            continue
+        snapshot = repo / "snapshots" / revision
+        if (snapshot / INDEX_FILE).is_file():
+            yield name, snapshot

@@ -1,0 +1,33 @@
+"""Running the command line in this process, which is fast, or in one of its own, which is the real thing."""
+
+import subprocess
+
+import pytest
+
+from cli_runs import Command, Ran, start
+from gesso.cli.boundary import run
+
+
+@pytest.fixture
+def command(capsys: pytest.CaptureFixture[str]) -> Command:
+    """In this process, through the same boundary as the real command."""
+
+    def ran(*arguments: object) -> Ran:
+        capsys.readouterr()
+        code = run([str(argument) for argument in arguments])
+        printed = capsys.readouterr()
+        return Ran(code=code, out=printed.out, err=printed.err)
+
+    return ran
+
+
+@pytest.fixture
+def process() -> Command:
+    """As a process of its own."""
+
+    def ran(*arguments: object) -> Ran:
+        running = start(*arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        out, err = running.communicate(timeout=100)
+        return Ran(code=running.returncode, out=out.decode(), err=err.decode())
+
+    return ran

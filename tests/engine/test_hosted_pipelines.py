@@ -1,0 +1,121 @@
+"""Real pipelines on hosted networks: alone they have the bytes of plain diffusers, together they stay within 1e-3."""
+
+from typing import Any
+
+import pytest
+import studios
+import torch
+import zoo
+
+from gesso.core.registry import load_dotted
+from gesso.core.requests import ImageRequest
+from gesso.engine.facts import facts_of
+from gesso.engine.samplers.scheduler import build
+from gesso.models.folder import describe
+
+DIFFUSION = [("default", "automatic"), ("Euler", "automatic"), ("Euler a", "automatic"), ("DPM++ 2M", "karras"), ("Heun", "karras")]
+FLOW = [("default", "automatic"), ("Euler", "automatic")]
+SAMPLERS = {"sd1": DIFFUSION, "sd2": DIFFUSION[:2], "sdxl": DIFFUSION, "sd3": FLOW, "flux-dev": FLOW}
+CASES = [(kind, sampler, schedule) for kind, pairs in SAMPLERS.items() for sampler, schedule in pairs]
+
+
+class PlainModel:
+    """What conditioning needs of a model, from a plain pipeline."""
+
+    def __init__(self, pipeline: Any) -> None:
+        self.pipeline = pipeline
+        self.init_options = dict(pipeline.config)
+        self.device, self.dtype = torch.device("cpu"), torch.float32
+
+    def network(self, name: str) -> Any:
+        return getattr(self.pipeline, name, None)
+
+    tokenizer = network
+
+    def part(self, path: str) -> Any:
+        name, _, inner = path.partition(".")
+        return getattr(self.pipeline, name).get_submodule(inner)
+
+
+def plain(kind: str, prompt: str, sampler: str, schedule: str, *, guidance: float, seed: int, steps: int) -> Any:
+    description = describe(zoo.saved(kind))
+    facts = facts_of(description)
+    pipeline: Any = zoo.build(kind)
+    assert description.family is not None
+    with torch.no_grad():
+        embeddings = load_dotted(description.family.conditioning)(
+            PlainModel(pipeline),
+            prompt=prompt,
+            negative_prompt="",
+            guided=guidance > 1 and not facts.distilled,
+            clip_skip=1,
+        )
+    scheduler = build(
+        sampler,
+        schedule,
+        scheduler_class=type(pipeline.scheduler),
+        scheduler_config=dict(pipeline.scheduler.config),
+        generator=None,
+    )
+    if sampler == "default":
+        scheduler = pipeline.scheduler  # the folder's own object, untouched by us
+    return studios.plain_image(
+        kind, embeddings, scheduler=scheduler, seed=seed, num_inference_steps=steps, guidance_scale=guidance,
+        width=64, height=64,
+    )
+
+
+@pytest.mark.parametrize(("kind", "sampler", "schedule"), CASES)
+def test_a_lone_picture_has_the_bytes_of_plain_diffusers(kind: str, sampler: str, schedule: str) -> None:
+    expected = plain(kind, "a red circle", sampler, schedule, guidance=4.0, seed=11, steps=4)
+    with studios.studio() as studio:
+        result = studio.generate(
+            "a red circle", model=str(zoo.saved(kind)), sampler=sampler, schedule=schedule, guidance=4.0, seed=11,
+            steps=4, width=64, height=64,
+        )
+    assert result.images[0].tobytes() == expected.tobytes()
+    assert studios.foreign_rows(result.recipes[0]) == 0
+
+
+@pytest.mark.parametrize("kind", ["sd1", "sd2", "sdxl", "sd3", "flux-dev"])
+def test_pictures_made_together_share_forwards_and_stay_near_their_solo_runs(kind: str) -> None:
+    requests = studios.mixed_requests(zoo.saved(kind), 9)
+    with studios.studio() as studio:
+        alone = [studio.submit(request).result(60).images[0] for request in requests]
+        together = studios.run_together(studio, requests)
+    for solo, result in zip(alone, together, strict=True):
+        # A pixel is 8 bits wide: one level is 4e-3, and rounding may fall either way.
+        assert studios.distance(solo, result.images[0]) <= 1.5 / 255
+    assert sum(studios.foreign_rows(result.recipes[0]) for result in together) > 0
+
+
+@pytest.mark.parametrize("kind", ["sd1", "sd3", "flux-schnell"])
+def test_exact_pictures_have_the_same_bytes_alone_and_in_company(kind: str) -> None:
+    requests = studios.mixed_requests(zoo.saved(kind), 6, exact=True, guidance=None)
+    with studios.studio() as studio:
+        alone = [studio.submit(request).result(60).images[0] for request in requests]
+        together = studios.run_together(studio, requests)
+    assert [image.tobytes() for image in alone] == [result.images[0].tobytes() for result in together]
+
+
+def test_two_models_side_by_side_do_not_see_each_other() -> None:
+    first, second = zoo.saved("sd1"), zoo.saved("sdxl")
+    requests = [
+        request
+        for pair in zip(studios.mixed_requests(first, 4), studios.mixed_requests(second, 4), strict=True)
+        for request in pair
+    ]
+    with studios.studio() as studio:
+        alone = [studio.submit(request).result(60).images[0] for request in requests]
+        together = studios.run_together(studio, requests)
+    for solo, result in zip(alone, together, strict=True):
+        assert studios.distance(solo, result.images[0]) <= 1.5 / 255
+
+
+def test_a_pipeline_of_no_first_class_family_runs_and_says_that_it_runs_alone(caplog: pytest.LogCaptureFixture) -> None:
+    with studios.studio() as studio:
+        requests = [ImageRequest(model=str(zoo.saved("pixart")), prompt="a red circle", seed=seed, steps=3, width=256, height=256) for seed in (1, 2)]
+        one, two = studios.run_together(studio, requests)
+    assert one.recipes[0].resolved.family == "other"
+    assert one.images[0].tobytes() != two.images[0].tobytes()
+    assert "has no row data: its calls run alone" in caplog.text

@@ -1,0 +1,140 @@
+"""The `parameters` text: as AUTOMATIC1111 writes it, and read back whoever wrote it."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gesso.core.requests import ImageRequest
+from gesso.engine.infotext import NEGATIVE, parse, write
+from recipes import recipe
+
+
+def test_the_text_is_written_as_automatic1111_writes_it() -> None:
+    text = write(
+        recipe(prompt="a cat, (hat:1.2) <lora:foo:0.8>", negative_prompt="blurry", clip_skip=2, guidance_rescale=0.7)
+    )
+    assert text == (
+        "a cat, (hat:1.2) <lora:foo:0.8>\n"
+        "Negative prompt: blurry\n"
+        "Steps: 20, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 7.0, Seed: 42, Size: 512x768, "
+        "Model hash: 0123456789, Model: toy, Clip skip: 2, RNG: CPU, CFG rescale: 0.7, Version: Gesso 0.1.0"
+    )
+
+
+def test_what_was_not_used_is_not_written() -> None:
+    text = write(recipe(sampler="default", schedule="automatic", weights="pending"))
+    assert (
+        text == "a cat\nSteps: 20, CFG scale: 7.0, Seed: 42, Size: 512x768, Model: toy, RNG: CPU, Version: Gesso 0.1.0"
+    )
+
+
+def test_an_automatic_schedule_is_named_so_only_where_the_sampler_prefers_none() -> None:
+    assert "Sampler: Euler, Schedule type: Automatic," in write(recipe(sampler="Euler", schedule="automatic"))
+
+
+@pytest.mark.parametrize(
+    ("model", "written"),
+    [
+        ("org/model-xl", "Model: org/model-xl,"),
+        ("/home/me/secret/model", "Model: model,"),
+        ("./models/mine", "Model: mine,"),
+        ("v1.5, pruned", 'Model: "v1.5, pruned",'),
+        ('a: "b"', 'Model: "a: \\"b\\"",'),
+        ("Model", "Model,"),
+    ],
+)
+def test_a_model_is_named_and_quoted_where_needed(model: str, written: str) -> None:
+    text = write(recipe(model=model))
+    assert written in text
+    assert parse(text).pairs["Model"] == (
+        model if "/" not in model or model.startswith("org") else model.split("/")[-1]
+    )
+
+
+def test_the_seed_is_that_of_the_picture() -> None:
+    assert "Seed: 44," in write(recipe(seed=44, index=2))
+
+
+def normalised(text: str) -> str:
+    return "\n".join(line.strip() for line in text.split("\n")).strip()
+
+
+nasty = st.text(
+    st.one_of(st.characters(exclude_categories=("Cs",)), st.sampled_from("\n\n\"\\,,::()[]<>{}🎨é\u2028\r\t '")),
+    max_size=80,
+) | st.sampled_from(["Steps: 1, Seed: 2, Size: 1x1", '"', "\\", "a\n\nb", "Negative prompt", "🎨" * 10, ","])
+
+
+@given(prompt=nasty, negative=nasty, model=nasty, steps=st.integers(1, 999), guidance=st.floats(0, 30))
+def test_whatever_the_prompt_it_is_read_back(
+    prompt: str, negative: str, model: str, steps: int, guidance: float
+) -> None:
+    if any(line.strip().startswith(NEGATIVE) for line in prompt.split("\n")):
+        prompt = prompt.replace(NEGATIVE, "")  # the one thing that the format cannot say
+    read = parse(
+        write(recipe(prompt=prompt, negative_prompt=negative, model=f"m {model}", steps=steps, guidance=guidance))
+    )
+    assert read.prompt == normalised(prompt)
+    assert read.negative_prompt == normalised(negative)
+    assert read.pairs["Steps"] == str(steps)
+    assert float(read.pairs["CFG scale"]) == guidance
+    assert read.pairs["Size"] == "512x768"
+    assert read.pairs["RNG"] == "CPU"
+    assert read.pairs["Version"] == "Gesso 0.1.0"
+
+
+@given(st.text())
+def test_reading_never_fails(text: str) -> None:
+    read = parse(text)
+    read.request_fields()
+    if not read.pairs:
+        assert NEGATIVE in text or read.prompt == normalised(text)
+
+
+def test_the_text_of_automatic1111_is_read() -> None:
+    read = parse(
+        "a cat, (hat:1.2)\nsecond line\nNegative prompt: blurry,\nugly\n"
+        "Steps: 20, Sampler: DPM++ 2M Karras, CFG scale: 7, Seed: 42, Size: 512x768, Model hash: 0123456789, "
+        'Model: toy, Denoising strength: 0.7, Clip skip: 2, Lora hashes: "foo: 0123456789ab, bar: \\"x\\"", '
+        "Hires upscaler: Latent, Version: v1.10.1"
+    )
+    assert read.prompt == "a cat, (hat:1.2)\nsecond line"
+    assert read.negative_prompt == "blurry,\nugly"
+    assert read.pairs["Lora hashes"] == 'foo: 0123456789ab, bar: "x"'
+    assert read.pairs["Version"] == "v1.10.1"
+    assert read.request_fields() == {
+        "prompt": "a cat, (hat:1.2)\nsecond line",
+        "negative_prompt": "blurry,\nugly",
+        "steps": 20,
+        "seed": 42,
+        "guidance": 7.0,
+        "sampler": "DPM++ 2M Karras",
+        "clip_skip": 2,
+        "width": 512,
+        "height": 768,
+    }
+    ImageRequest(**read.request_fields())
+
+
+def test_the_text_of_sdnext_is_read_with_the_names_of_automatic1111() -> None:
+    read = parse(
+        "a cat\nNegative prompt: \nSteps: 20, Size: 512x512, Sampler: Euler a, Seed: 1, CLiP-skip: 2, App: SD.Next"
+    )
+    assert (read.prompt, read.negative_prompt) == ("a cat", "")
+    assert read.pairs["Clip skip"] == "2"
+    assert read.pairs["Sampler"] == "Euler a"
+
+
+def test_a_key_that_stands_alone_is_its_own_value() -> None:
+    assert parse("x\nSteps: 1, Tiling, Seed: 2, Size: 8x8").pairs["Tiling"] == "Tiling"
+
+
+@pytest.mark.parametrize("text", ["", "a cat", "a cat, a dog, a house, a tree", "a: b, c: d", "one\ntwo, three"])
+def test_a_text_without_pairs_is_all_prompt(text: str) -> None:
+    assert parse(text).prompt == text
+    assert not parse(text).pairs
+
+
+def test_values_that_cannot_be_read_are_left_out_of_a_request() -> None:
+    fields = parse("x\nSteps: many, Seed: , Size: big, CFG scale: 3").request_fields()
+    assert fields == {"prompt": "x", "negative_prompt": None, "guidance": 3.0}

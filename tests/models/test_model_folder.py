@@ -1,0 +1,267 @@
+import json
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import zoo
+from gesso.core.errors import ModelError
+from gesso.models.families import FAMILIES, Role
+from gesso.models.folder import ModelDescription, describe, verify
+
+PRIMER = Path(__file__).parents[2] / "src/gesso/primer/weights"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A thin SD 1 folder of one's own."""
+    return Path(shutil.copytree(zoo.saved("sd1"), tmp_path / "model"))
+
+
+def edit(path: Path, **changes: Any) -> None:
+    content = json.loads(path.read_text()) | changes
+    path.write_text(json.dumps({name: value for name, value in content.items() if value is not ...}))
+
+
+@pytest.mark.parametrize(
+    ("kind", "family", "title", "multiple_px"),
+    [
+        ("sd1", "sd1", "Stable Diffusion 1.x", 8),
+        ("sd2", "sd2", "Stable Diffusion 2.x", 8),
+        ("sdxl", "sdxl", "Stable Diffusion XL", 8),
+        ("sd3", "sd3", "Stable Diffusion 3", 16),
+        ("flux-dev", "flux1", "Flux.1 dev", 16),
+        ("flux-schnell", "flux1", "Flux.1 schnell", 16),
+    ],
+)
+def test_a_first_class_family_is_known_from_its_folder(kind: str, family: str, title: str, multiple_px: int) -> None:
+    found = describe(zoo.saved(kind), name=kind)
+    assert found.name == kind
+    assert found.family is not None
+    assert (found.family.name, found.family.title) == (family, title)
+    assert found.size_multiple_px == multiple_px
+    assert found.default_size_px == ((1024, 1024) if family == "flux1" else (64, 64))
+    assert {role: len(found.with_role(role)) for role in (Role.DENOISER, Role.VAE)} == {Role.DENOISER: 1, Role.VAE: 1}
+    assert found.latent_rgb == found.family.latent_rgb
+    assert not found.custom_code
+    verify(found)
+
+
+@pytest.mark.parametrize("kind", zoo.OTHERS)
+def test_any_other_pipeline_is_described_without_a_family(kind: str) -> None:
+    found = describe(zoo.saved(kind))
+    assert found.family is None
+    assert found.latent_rgb is None
+    assert {component.role for component in found.networks} == {Role.TEXT, Role.DENOISER, Role.VAE}
+    assert found.size_multiple_px == (16 if kind == "pixart" else 8)
+    verify(found)
+
+
+@pytest.mark.parametrize("kind", zoo.KINDS)
+def test_sizes_and_bytes_are_those_of_the_loaded_pipeline(kind: str) -> None:
+    found, pipe = describe(zoo.saved(kind)), zoo.built(kind)
+    factor: int = getattr(pipe, "vae_scale_factor")  # noqa: B009 (pipelines declare it in __init__)
+    assert found.vae_factor == factor
+    for component in found.networks:
+        module = getattr(pipe, component.name)
+        stored = {tensor.data_ptr(): tensor for tensor in module.state_dict().values()}.values()  # tied ones once
+        assert component.weight_values == sum(tensor.numel() for tensor in stored)
+        assert component.weight_bytes == sum(tensor.nbytes for tensor in stored)
+        assert component.dtype == "float32"
+        assert component.bytes_at(2) * 2 == component.weight_bytes
+    assert found.weight_bytes == sum(component.weight_bytes for component in found.networks)
+    assert found.scheduler_class == type(pipe.scheduler).__name__
+
+
+def test_the_primer_is_described_with_its_own_preview_factors() -> None:
+    found = describe(PRIMER, name="primer")
+    assert found.family is FAMILIES["sd1"]
+    assert found.default_size_px == (128, 128)
+    assert {component.dtype for component in found.networks} == {"float16"}
+    assert found.latent_rgb is not None
+    assert found.latent_rgb != FAMILIES["sd1"].latent_rgb
+    assert any(found.latent_rgb_bias)
+    verify(found)
+
+
+def test_the_factors_of_a_family_are_not_used_for_another_vae(folder: Path) -> None:
+    edit(folder / "vae/config.json", scaling_factor=0.5)
+    assert describe(folder).latent_rgb is None
+
+
+def test_preview_factors_that_do_not_fit_the_vae_are_refused(folder: Path) -> None:
+    (folder / "preview.json").write_text(json.dumps({"latent_rgb": [[1, 0, 0]] * 3}))
+    with pytest.raises(ModelError, match="should hold 4 rows of 3"):
+        describe(folder)
+
+
+def test_describing_takes_milliseconds() -> None:
+    path = zoo.saved("sd3")
+    describe(path)  # the first one reads the disk
+    start = time.process_time()
+    for _ in range(10):
+        describe(path)
+    assert (time.process_time() - start) / 10 < 0.05
+
+
+def test_a_picture_need_not_be_square(folder: Path) -> None:
+    edit(folder / "unet/config.json", sample_size=[8, 12])
+    assert describe(folder).default_size_px == (96, 64)
+
+
+@pytest.mark.parametrize(
+    ("vae", "multiple_px"),
+    [
+        ({"block_out_channels": [4, 8]}, 8),  # the pipeline itself checks 8
+        ({"block_out_channels": [4] * 5}, 16),
+        ({"block_out_channels": ..., "encoder_block_out_channels": [4] * 6}, 32),
+        ({"block_out_channels": ..., "down_block_out_channels": [4] * 4}, 8),
+        ({"block_out_channels": ..., "temperal_downsample": [False, True, True, True]}, 16),
+        ({"block_out_channels": ...}, 8),
+    ],
+)
+def test_the_size_multiple_follows_from_the_vae(folder: Path, vae: dict[str, Any], multiple_px: int) -> None:
+    edit(folder / "vae/config.json", **vae)
+    assert describe(folder).size_multiple_px == multiple_px
+
+
+def test_a_unet_makes_any_multiple_of_eight() -> None:
+    pipe: Any = zoo.built("sd1")
+    found = describe(zoo.saved("sd1"))
+    width, height = 9 * found.size_multiple_px, 11 * found.size_multiple_px
+    assert pipe("", width=width, height=height, num_inference_steps=1, output_type="pil").images[0].size == (
+        width,
+        height,
+    )
+
+
+def remove(part: str) -> Callable[[Path], None]:
+    def apply(folder: Path) -> None:
+        path = folder / part
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+    return apply
+
+
+def put(file: str, text: str) -> Callable[[Path], None]:
+    def apply(folder: Path) -> None:
+        (folder / file).write_text(text)
+
+    return apply
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (remove("model_index.json"), r"not a model folder: it has no `model_index\.json`"),
+        (put("model_index.json", "{"), r"model_index\.json` is not JSON"),
+        (put("model_index.json", "[]"), "should hold a JSON object"),
+        (put("model_index.json", "{}"), "names no pipeline"),
+        (remove("vae"), "`vae` is missing"),
+        (remove("tokenizer"), "`tokenizer` is missing"),
+        (remove("scheduler"), "`scheduler` is missing"),
+        (remove("unet/config.json"), r"unet/config\.json` is missing"),
+        (put("unet/config.json", '{"a": 1'), r"unet/config\.json` is not JSON"),
+        (remove("unet/diffusion_pytorch_model.safetensors"), "`unet` has no weights"),
+        (remove("scheduler/scheduler_config.json"), r"scheduler_config\.json` is missing"),
+        (remove("tokenizer/tokenizer.json"), "`tokenizer` is incomplete: no vocabulary"),
+        (lambda folder: edit(folder / "model_index.json", vae=[None, None]), "does not name it"),
+    ],
+)
+def test_what_is_missing_or_broken_is_named_with_a_remedy(
+    folder: Path, damage: Callable[[Path], None], said: str
+) -> None:
+    damage(folder)
+    with pytest.raises(ModelError, match=said) as caught:
+        describe(folder)
+    assert caught.value.hint
+    assert "\n" not in caught.value.message
+
+
+def test_a_path_that_is_no_folder_says_so(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="There is no folder"):
+        describe(tmp_path / "nothing")
+    checkpoint = tmp_path / "v1-5.safetensors"
+    checkpoint.write_bytes(b"")
+    with pytest.raises(ModelError, match="is a file, and a model is a folder"):
+        describe(checkpoint)
+
+
+def test_the_safety_checker_may_be_missing_since_nobody_needs_it(tmp_path: Path) -> None:
+    folder = zoo.save("sd1", tmp_path / "model", **zoo.safety_checker())
+    assert describe(folder).with_role(Role.SAFETY)
+    shutil.rmtree(folder / "safety_checker")
+    shutil.rmtree(folder / "feature_extractor")
+    found = describe(folder)
+    assert not found.with_role(Role.SAFETY)
+    verify(found)
+
+
+def test_a_damaged_checker_matters_only_when_it_is_asked_for(tmp_path: Path) -> None:
+    folder = zoo.save("sd1", tmp_path / "model", **zoo.safety_checker())
+    weights = folder / "safety_checker/model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1])
+    verify(describe(folder))
+    with pytest.raises(ModelError, match="truncated"):
+        verify(describe(folder), safety_checker=True)
+
+
+def test_a_truncated_file_is_described_and_not_verified(folder: Path) -> None:
+    weights = folder / "unet/diffusion_pytorch_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1000])
+    found = describe(folder)
+    with pytest.raises(ModelError, match=r"unet/diffusion_pytorch_model\.safetensors` is truncated"):
+        verify(found)
+
+
+@pytest.fixture
+def sharded(tmp_path: Path) -> Path:
+    path = tmp_path / "sharded"
+    zoo.build("sd1").save_pretrained(path, max_shard_size="400KB")
+    return path
+
+
+def test_weights_in_several_files_count_together(sharded: Path) -> None:
+    found, single = describe(sharded), describe(zoo.saved("sd1"))
+    unet = found.components["unet"]
+    assert len(unet.weight_files) > 1
+    assert unet.weight_bytes == single.components["unet"].weight_bytes
+    verify(found)
+
+
+def test_a_shard_without_the_tensor_that_the_index_promises_is_refused(sharded: Path) -> None:
+    index = sharded / "unet/diffusion_pytorch_model.safetensors.index.json"
+    content = json.loads(index.read_text())
+    content["weight_map"]["nowhere.weight"] = next(iter(content["weight_map"].values()))
+    index.write_text(json.dumps(content))
+    with pytest.raises(ModelError, match=r"lacks `nowhere\.weight`"):
+        verify(describe(sharded))
+
+
+def test_half_precision_variants_are_found_where_there_is_nothing_else(tmp_path: Path) -> None:
+    zoo.build("sd1").save_pretrained(tmp_path / "half", variant="fp16")
+    found = describe(tmp_path / "half")
+    variants = [component.weights.variant for component in found.networks if component.weights]
+    assert variants == ["fp16"] * 3
+
+
+def custom(description: ModelDescription) -> bool:
+    return description.custom_code
+
+
+def test_code_that_a_folder_brings_is_noticed_without_running_it(folder: Path, tmp_path: Path) -> None:
+    trap = f"open({str(tmp_path / 'ran')!r}, 'w')\n"
+    (folder / "handler.py").write_text(trap)  # lies beside many models, and no pipeline runs it
+    assert not custom(describe(folder))
+    edit(folder / "model_index.json", unet=["my_unet", "MyUNet"])
+    (folder / "unet/my_unet.py").write_text(trap)
+    assert custom(describe(folder))
+    edit(folder / "model_index.json", unet=["diffusers", "UNet2DConditionModel"], _class_name=["pipeline", "Mine"])
+    (folder / "pipeline.py").write_text(trap)
+    found = describe(folder)
+    assert custom(found)
+    assert found.pipeline_class == "Mine"
+    assert not (tmp_path / "ran").exists()

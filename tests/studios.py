@@ -1,0 +1,88 @@
+"""Studios for tests, and the plain diffusers run that a studio's picture is measured against."""
+
+import itertools
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import zoo
+from numpy.typing import NDArray
+from PIL import Image
+
+from gesso.core.recipe import Recipe
+from gesso.core.requests import ImageRequest
+from gesso.core.settings import Settings, load_settings
+from gesso.engine.handle import Handle, Result
+from gesso.engine.studio import Studio
+
+
+def settings(**fields: Any) -> Settings:
+    """Settings of one thread, whatever the machine is like."""
+    return load_settings(**({"threads": 1} | fields))
+
+
+@contextmanager
+def studio(**fields: Any) -> Iterator[Studio]:
+    with Studio(settings(**fields)) as opened:
+        yield opened
+
+
+def pixels(image: Image.Image) -> NDArray[np.float32]:
+    """[H, W, 3] in 0..1."""
+    return np.asarray(image.convert("RGB"), dtype=np.float32) / 255
+
+
+def distance(one: Image.Image, other: Image.Image) -> float:
+    """Largest difference of a value, in 0..1."""
+    return float(np.abs(pixels(one) - pixels(other)).max())
+
+
+def batch_rows(recipe: Recipe) -> set[int]:
+    """Rows of the forwards that a picture's rows ran in, its text and VAE included."""
+    return {segment.batch_rows for entry in recipe.run.trace for segment in entry.segments}
+
+
+def foreign_rows(recipe: Recipe) -> int:
+    """Rows of others that ran beside this picture's."""
+    return sum(
+        segment.batch_rows - segment.rows for entry in recipe.run.trace for segment in entry.segments
+    )
+
+
+def run_together(opened: Studio, requests: list[ImageRequest], *, timeout: float = 100) -> list[Result]:
+    """Submit all, then wait for all."""
+    handles: list[Handle] = [opened.submit(request) for request in requests]
+    return [handle.result(timeout) for handle in handles]
+
+
+def mixed_requests(model: Path | str, count: int, **fields: Any) -> list[ImageRequest]:
+    """Requests that differ in prompt, seed, steps and guidance."""
+    shapes = itertools.cycle(["a red circle", "a blue star on white", "two green squares", "one black ring"])
+    steps = itertools.cycle([4, 6, 5, 7])
+    guidance = itertools.cycle([5.0, 1.0, 3.0])
+    return [
+        ImageRequest(
+            **{
+                "model": str(model),
+                "prompt": next(shapes),
+                "seed": 100 + index,
+                "steps": next(steps),
+                "guidance": next(guidance),
+            }
+            | fields
+        )
+        for index in range(count)
+    ]
+
+
+def plain_image(kind: str, embeddings: dict[str, Any], *, scheduler: Any, seed: int, **arguments: Any) -> Image.Image:
+    """What the unmodified diffusers pipeline makes of the same embeddings, seed and threads."""
+    pipeline: Any = zoo.build(kind)
+    pipeline.scheduler = scheduler
+    pipeline.set_progress_bar_config(disable=True)
+    generator = torch.Generator("cpu").manual_seed(seed)
+    with torch.no_grad():
+        return pipeline(**embeddings, generator=generator, output_type="pil", **arguments).images[0]
