@@ -1,10 +1,9 @@
 """A component on a bench: its calls are made, queued and run one by one by the test, on its own thread."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, cast
 
 import torch
-from toys import FakeDevice, VirtualClock
 from torch import nn
 
 from gesso.components.batcher import Batcher
@@ -15,6 +14,7 @@ from gesso.components.layouts import CallLayout
 from gesso.components.residency import Residency, Weights
 from gesso.components.scope import ImageScope
 from gesso.components.worker import DeviceWorker
+from toys import FakeDevice, VirtualClock
 
 
 class BenchWorker:
@@ -86,7 +86,3 @@ class Bench:
 def rows(*values: float, width: int = 3) -> torch.Tensor:
     """[len(values), width]: each row is filled with its value."""
     return torch.tensor(values).unsqueeze(1).expand(-1, width).clone()
-
-
-def made(count: int, make: Callable[[], Any]) -> list[Any]:
-    return [make() for _ in range(count)]

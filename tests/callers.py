@@ -6,11 +6,10 @@ from concurrent.futures import Future
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
-from toys import TIMEOUT_SECONDS
-
 from gesso.components.call import Call
 from gesso.components.scope import ImageScope, entered
 from gesso.components.worker import DeviceWorker
+from toys import TIMEOUT_SECONDS
 
 
 class HoldableWorker(DeviceWorker):

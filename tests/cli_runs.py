@@ -38,5 +38,5 @@ Command = Callable[..., Ran]
 def start(*arguments: object, stdout: Any = None, stderr: Any = None) -> "subprocess.Popen[bytes]":
     """Begins `gesso ARGUMENTS`."""
     environment = {**os.environ, "PYTHONPATH": str(SOURCE), "OMP_NUM_THREADS": "1"}
-    command_line = [sys.executable, "-m", "gesso.cli", *(str(argument) for argument in arguments)]
+    command_line = [sys.executable, "-m", "gesso", *(str(argument) for argument in arguments)]
     return subprocess.Popen(command_line, env=environment, stdout=stdout, stderr=stderr)

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 import torch
-import zoo
 from numpy.typing import NDArray
 from PIL import Image
 
+import zoo
 from gesso.core.recipe import Recipe
 from gesso.core.requests import ImageRequest
 from gesso.core.settings import Settings, load_settings
@@ -21,7 +21,8 @@ from gesso.engine.studio import Studio
 
 def settings(**fields: Any) -> Settings:
     """Settings of one thread, whatever the machine is like."""
-    return load_settings(**({"threads": 1} | fields))
+    fields.setdefault("threads", 1)
+    return load_settings(**fields)
 
 
 @contextmanager
@@ -32,7 +33,7 @@ def studio(**fields: Any) -> Iterator[Studio]:
 
 def pixels(image: Image.Image) -> NDArray[np.float32]:
     """[H, W, 3] in 0..1."""
-    return np.asarray(image.convert("RGB"), dtype=np.float32) / 255
+    return np.asarray(image.convert("RGB")).astype(np.float32) / np.float32(255)
 
 
 def distance(one: Image.Image, other: Image.Image) -> float:

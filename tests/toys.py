@@ -94,7 +94,8 @@ class CountingNetwork(nn.Module):
         output = sample * self.weight
         for added in (timestep, context, *(residuals or ())):
             if isinstance(added, torch.Tensor):
-                output = output + added.reshape(len(added), -1).sum(1).to(output.dtype).view(-1, *[1] * (sample.ndim - 1))
+                per_row = added.reshape(len(added), -1).sum(1).to(output.dtype)
+                output = output + per_row.view(-1, *[1] * (sample.ndim - 1))
         return output
 
 

@@ -5,10 +5,14 @@ from typing import Any
 
 import pytest
 import torch
-from callers import HoldableWorker
+from hypothesis import settings
 
+from callers import HoldableWorker
 from gesso.components.hosting import Hosting
 from gesso.devices.cpu import CpuDevice
+
+settings.register_profile("components", deadline=None, max_examples=60)  # a busy machine is no reason to fail
+settings.load_profile("components")
 
 
 @pytest.fixture

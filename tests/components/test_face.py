@@ -8,16 +8,16 @@ from typing import Any
 
 import pytest
 import torch
-import zoo
-from bench import rows
-from callers import Caller, HoldableWorker
 from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
 from diffusers.models.controlnets.multicontrolnet import MultiControlNetModel
 from torch import nn
-from toys import COUNTING, CountingNetwork, OuterNetwork
 
+import zoo
+from bench import rows
+from callers import Caller, HoldableWorker
 from gesso.components.face import component_of
 from gesso.components.hosting import Hosting
+from toys import COUNTING, CountingNetwork, OuterNetwork
 
 Host = Callable[..., Any]
 

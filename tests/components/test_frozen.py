@@ -5,16 +5,16 @@ from typing import Any
 
 import pytest
 import torch
-import zoo
-from bench import rows
-from callers import Caller, HoldableWorker
 from diffusers import StableDiffusionImg2ImgPipeline
 from diffusers.hooks import HookRegistry, ModelHook
 from torch import nn
-from toys import COUNTING, CountingNetwork
 
+import zoo
+from bench import rows
+from callers import Caller, HoldableWorker
 from gesso.components.hosting import Hosting
 from gesso.core.errors import FrozenComponentError
+from toys import COUNTING, CountingNetwork
 
 Host = Callable[..., Any]
 

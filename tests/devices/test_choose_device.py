@@ -167,3 +167,5 @@ def test_a_card_in_use_is_not_told(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     built_for(monkeypatch, cuda="13.0")
     simulate(monkeypatch, ("NVIDIA H200", 9, 0))
     assert unused_gpu(tmp_path, nvidia_smi) is None
+    put(tmp_path / "dev/kfd")  # an AMD processor's own graphics beside it
+    assert unused_gpu(tmp_path, nvidia_smi) is None

@@ -57,7 +57,7 @@ def files_in(folder: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("output_format", FORMATS)
-@pytest.mark.parametrize("prompt", ["a cat", NASTY, "", "x" * 20_000])
+@pytest.mark.parametrize("prompt", ["a cat", NASTY, "", "\0", "\u4100" * 500, "x" * 20_000])
 def test_a_picture_gives_its_recipe_back(tmp_path: Path, output_format: OutputFormat, prompt: str) -> None:
     made = recipe(prompt=prompt, negative_prompt=prompt[::-1], trace=long_trace(40))
     read = read_recipe(written(tmp_path, made, output_format))

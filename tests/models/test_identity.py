@@ -106,10 +106,26 @@ def test_a_cache_that_cannot_be_written_costs_only_time(
 def test_digests_of_several_models_share_a_cache(model: ModelDescription, tmp_path: Path) -> None:
     other = describe(zoo.saved("sd2"))
     one, two = Identities(tmp_path / "cache"), Identities(tmp_path / "cache")
+    two.digest(describe(zoo.saved("sdxl")))  # reads the cache before the other one writes to it
     digests = one.digest(model), two.digest(other)
     change_byte(unet_weights(model), keep_time=True)
     third = Identities(tmp_path / "cache")
     assert (third.digest(model), third.digest(other)) == digests
+
+
+def test_a_file_written_to_while_it_is_read_is_read_again(
+    model: ModelDescription, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read_and_change(path: Path) -> str:
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        change_byte(path)
+        return digest
+
+    with monkeypatch.context() as patched:
+        patched.setattr(identity, "_file_digest", read_and_change)
+        disturbed = Identities(tmp_path / "cache").digest(model)
+    settled = Identities(tmp_path / "cache").digest(model)
+    assert settled == Identities(tmp_path / "elsewhere").digest(model) != disturbed
 
 
 def test_many_threads_get_the_same_digest(model: ModelDescription, identities: Identities) -> None:

@@ -16,7 +16,7 @@ import zoo
 from gesso.core.errors import ModelError
 from gesso.models.folder import ModelDescription, describe
 from gesso.models.load import LoadedModel, load
-from gesso.models.network import quiet_libraries
+from gesso.models.network import LOADING, quiet_libraries
 
 DTYPES = [torch.float32, torch.bfloat16, torch.float16]
 
@@ -136,6 +136,25 @@ def test_loading_changes_nothing_that_other_threads_see(kind: str, monkeypatch: 
 def test_loading_says_nothing(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
     loaded(folder, torch.bfloat16)
     assert capfd.readouterr() == ("", "")
+
+
+def test_who_wants_the_libraries_quiet_does_not_wait_for_a_model_that_is_being_loaded() -> None:
+    import transformers.utils.logging as transformers_logging
+
+    before = transformers_logging.get_verbosity()
+    inside: list[int] = []
+
+    def look_up() -> None:
+        with quiet_libraries():
+            inside.append(transformers_logging.get_verbosity())
+
+    with quiet_libraries(), LOADING:
+        thread = threading.Thread(target=look_up)
+        thread.start()
+        thread.join(10)
+        assert inside == [logging.CRITICAL]
+        assert transformers_logging.get_verbosity() == logging.CRITICAL
+    assert transformers_logging.get_verbosity() == before
 
 
 def test_models_are_loaded_from_many_threads_at_once() -> None:

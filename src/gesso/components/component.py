@@ -1,9 +1,9 @@
 """A hosted network: what calls of its face become."""
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from statistics import median
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -12,6 +12,7 @@ from gesso.backends.eager import EagerBackend
 from gesso.components.call import Call, agreement_key, bind, canonical, refuse_gradients
 from gesso.components.layouts import CallLayout, hosted_methods, layouts_of
 from gesso.components.scope import CURRENT, ImageScope
+from gesso.components.slots import fits
 from gesso.components.trace import digest
 from gesso.components.tree import mapped, tensors
 from gesso.core.errors import DeadlineError
@@ -22,10 +23,8 @@ if TYPE_CHECKING:
     from gesso.components.worker import DeviceWorker
 
 
-class Listener(Protocol):
-    """Is told, once, of what a component cannot do; called on whatever thread finds out."""
-
-    def __call__(self, message: str) -> None: ...
+Listener = Callable[[str], None]
+"""Is told, once, of what a component cannot do; called on whatever thread finds out."""
 
 
 class Component:
@@ -73,6 +72,7 @@ class Component:
         self._layouts: dict[str, CallLayout] = dict(layouts_of(self.module_class) if layouts is None else layouts)
         self._listener = listener
         self._told: set[str] = set()
+        self._stopped: set[str] = set()
         self._durations: dict[str, deque[float]] = {}
 
     def layout(self, method: str) -> CallLayout | None:
@@ -82,6 +82,7 @@ class Component:
     def stop_merging(self, method: str, reason: str) -> None:
         """From now on calls of `method` run alone. Said once."""
         self._layouts.pop(method, None)
+        self._stopped.add(method)
         self.tell(f"Calls of `{self.name}` are not merged with others: {reason}")
 
     def tell(self, message: str) -> None:
@@ -137,22 +138,25 @@ class Component:
         states = tuple(scope.call_states.get(self.name, ()))
         layout = self._layouts.get(method)
         arguments = None if layout is None else canonical(self, layout, named)
-        if layout is None:
+        if layout is None and method not in self._stopped:
             self.tell(f"`{self.module_class.__name__}` has no row data: its calls run alone")
-        elif arguments is None:
+        elif layout is not None and arguments is None:
             self.tell(f"A call of `{self.name}` has arguments that are not understood and runs alone")
         number = scope.trace.number(self.name, method)
-        placement = None if scope.placements is None else scope.placements.get((self.name, method, number))
         mergeable = layout is not None and arguments is not None
+        rows = _rows(arguments, layout) if mergeable else 1
+        placement = None if scope.placements is None else scope.placements.get((self.name, method, number))
+        if placement is not None and not fits(placement, rows):
+            placement = None  # recorded of another call, or altered since: run as it comes, its bytes will tell
         return Call(
             component=self,
             method=method,
             arguments=arguments if arguments is not None else _moved(named, self.device),
             layout=layout if mergeable else None,
-            rows=_rows(arguments, layout) if mergeable else 1,
+            rows=rows,
             # What is run again runs as it ran: by itself, in the recorded slots.
             key=agreement_key(self, method, layout, arguments, states, scope.exact)
-            if layout is not None and arguments is not None and placement is None
+            if layout is not None and arguments is not None and scope.placements is None
             else None,
             states=states,
             scope=scope,
@@ -180,7 +184,7 @@ class Component:
 
     def _record(self, call: Call, output: Any) -> None:
         scope = call.scope
-        scope.check_finite(output, component=call.name, call=call.number)
+        scope.check_finite(output, component=call.name, call=call.number, marker=self.worker.device.marker)
         entry = TraceEntry(
             component=self.name,
             method=call.method,
@@ -191,6 +195,7 @@ class Component:
         )
         late = digest(output)
         if scope.journal is not None:
+            scope.settle()  # what is kept is not looked at again
             entry = entry.model_copy(update={"digest": late.hex()})
             scope.journal.keep(call.name, call.number, call.arguments, call.states, scope.exact, entry, output)
         scope.trace.add(entry, late)

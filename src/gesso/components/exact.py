@@ -17,7 +17,7 @@ from gesso.components.tree import leaves, mapped, take_rows
 def rows_keep_to_themselves(
     run: Callable[[Mapping[str, Any]], Any], arguments: Mapping[str, Any], layout: CallLayout, *, rows: int
 ) -> bool:
-    """Run `rows` made-up rows in three companies and compare the bits of each row.
+    """Run `rows` made-up rows in four companies and compare the bits of each row.
 
     Args:
         run: one forward of the network.
@@ -29,10 +29,13 @@ def rows_keep_to_themselves(
         NotUnderstoodError: rows cannot be told apart in the output.
     """
     straight = list(range(rows))
-    reverse = straight[::-1]
-    with_first = [0] * rows
-    by_row = [_row_digests(run, arguments, layout, order) for order in (straight, reverse, with_first)]
-    return by_row[0] == by_row[1][::-1] and all(found == by_row[0][0] for found in by_row[2])
+    own = _row_digests(run, arguments, layout, straight)
+    # Reversed: other slots. All the largest, all the smallest row: other neighbours, so that a scale shared by all shows.
+    return all(
+        found == own[row]
+        for order in (straight[::-1], [0] * rows, [rows - 1] * rows)
+        for row, found in zip(order, _row_digests(run, arguments, layout, order), strict=True)
+    )
 
 
 def _row_digests(

@@ -1,7 +1,6 @@
 """Running a batch on a device, and giving every caller its own rows or its own error."""
 
 import logging
-import traceback
 import weakref
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -18,7 +17,7 @@ from gesso.components.residency import Residency
 from gesso.components.slots import Forward, place, place_again, segments_of
 from gesso.components.state import all_entered
 from gesso.components.tree import NotUnderstoodError, joined_rows, take_rows
-from gesso.core.errors import GessoError, ResourceError
+from gesso.core.errors import GessoError, ResourceError, drop_frames
 from gesso.devices.base import Device, Marker
 
 logger = logging.getLogger(__name__)
@@ -75,7 +74,7 @@ class Executor:
                 call.answer.set_result(output)
 
     def _failed(self, calls: Sequence[Call], error: Exception) -> None:
-        _drop_frames(error)
+        drop_frames(error)
         out_of_memory = self.device.is_out_of_memory(error)
         if len(calls) > 1:
             del error
@@ -92,7 +91,8 @@ class Executor:
             answer = OutOfMemoryError(name, self.device.name)
         else:
             answer = ComponentError(name, error)
-            answer.__cause__ = error
+            trace = error.__traceback__  # begins at `run`, which still runs and holds the calls
+            answer.__cause__ = error.with_traceback(trace.tb_next if trace is not None else None)
         calls[0].answer.set_exception(answer)
 
     def _outputs(self, calls: Sequence[Call]) -> tuple[list[Any], list[Forward]]:
@@ -175,8 +175,7 @@ class Executor:
         return output
 
     def _timed(self, call: Call, arguments: Mapping[str, Any]) -> tuple[Marker, Any, Marker]:
-        while len(self._in_flight) >= IN_FLIGHT:
-            self._retire()
+        self.make_room()
         start = self.device.marker()
         output = call.component.backend.run(call.component.module, call.method, arguments)
         end = self.device.marker()
@@ -185,23 +184,16 @@ class Executor:
             self._retire()
         return start, output, end
 
+    def make_room(self) -> None:
+        """Wait until another batch may be launched. Whoever waits before he chooses one chooses among more calls."""
+        while len(self._in_flight) >= IN_FLIGHT:
+            self._retire()
+
     def _retire(self) -> None:
         component, method, start, end = self._in_flight.popleft()
         end.wait()
         if (found := component()) is not None:
             found.took(method, end.seconds_since(start))
-
-
-def _drop_frames(error: BaseException) -> None:
-    """Frames hold the tensors of the failed batch, those of the errors that led to `error` as well."""
-    pending: list[BaseException | None] = [error]
-    seen: set[int] = set()
-    while pending:
-        found = pending.pop()
-        if found is not None and id(found) not in seen:
-            seen.add(id(found))
-            traceback.clear_frames(found.__traceback__)
-            pending += [found.__cause__, found.__context__]
 
 
 def _answered_already(call: Call) -> bool:

@@ -82,7 +82,10 @@ class Hosting:
             return component
 
     def release(self, component: Component) -> None:
-        """One user less; the last one takes the face off and frees the place of the weights."""
+        """One user less; the last one takes the face off and frees the place of the weights.
+
+        Returns when the worker holds nothing of it any more, so that who made room finds it.
+        """
         with self._lock:
             found = self._hosted.get(id(component.module))
             if found is None:
@@ -98,8 +101,8 @@ class Hosting:
             for hosted in (*parts, found):
                 del self._hosted[id(hosted.component.module)]
                 face.take_off(hosted.component)
-            with suppress(ClosedError):  # a worker that is gone holds no place
-                component.worker.run(lambda: component.worker.residency.forget(component.weights))
+        with suppress(ClosedError):  # a worker that is gone holds no place
+            component.worker.run(lambda: component.worker.residency.forget(component.weights)).result()
 
     def __len__(self) -> int:
         with self._lock:

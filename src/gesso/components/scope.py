@@ -21,6 +21,7 @@ from gesso.components.trace import Placements, TraceRecorder
 from gesso.components.tree import tensors
 from gesso.core.clock import Clock, MonotonicClock
 from gesso.core.errors import CancelledError, DeadlineError, NonFiniteError
+from gesso.devices.base import Marker
 
 _ages = itertools.count()
 
@@ -59,6 +60,21 @@ class CancelToken:
             wake()
 
 
+class _LateFlag:
+    """A truth that is still to come from a device.
+
+    `bool` of a tensor waits for everything that its device was given meanwhile, also by others; this waits for it alone.
+    """
+
+    def __init__(self, flag: torch.Tensor, marker: Callable[[], Marker]) -> None:
+        self._flag = flag.to("cpu", non_blocking=True)
+        self._arrived = marker()
+
+    def __bool__(self) -> bool:
+        self._arrived.wait()
+        return bool(self._flag)
+
+
 @dataclass(kw_only=True, eq=False)
 class ImageScope:
     """One running picture. Used by its own thread; the worker only reads it and adds to the meter.
@@ -87,7 +103,7 @@ class ImageScope:
     meter: Meter = field(default_factory=Meter)
     step: int | None = None
     age: int = field(default_factory=lambda: next(_ages))
-    _unread: "deque[tuple[torch.Tensor, str, int | None, int]]" = field(default_factory=deque)
+    _unread: "deque[tuple[torch.Tensor | _LateFlag, str, int | None, int]]" = field(default_factory=deque)
 
     def check(self) -> None:
         """Raises `CancelledError` or `DeadlineError` if the request shall not go on."""
@@ -96,16 +112,18 @@ class ImageScope:
         if self.deadline is not None and self.clock.now() >= self.deadline:
             raise DeadlineError(self.deadline_seconds)
 
-    def check_finite(self, output: Any, *, component: str, call: int) -> None:
+    def check_finite(self, output: Any, *, component: str, call: int, marker: Callable[[], Marker]) -> None:
         """Raises `NonFiniteError` if there is NaN or infinity in `output`.
 
-        On an accelerator the answer of the call before is read, which is there by now: nobody waits for the device.
+        On an accelerator the answers of the call before are read, which are there soon: what was launched since goes on.
+
+        Args:
+            marker: makes a marker on the device of `output`.
         """
-        for leaf in tensors(output):
-            if leaf.is_floating_point():
-                self._unread.append((torch.isfinite(leaf).all(), component, self.step, call))
-        keep = 0 if all(flag.device.type == "cpu" for flag, *_ in self._unread) else 1
-        self.settle(keep=keep)
+        flags = [torch.isfinite(leaf).all() for leaf in tensors(output) if leaf.is_floating_point()]
+        late = [_LateFlag(flag, marker) if flag.device.type != "cpu" else flag for flag in flags]
+        self._unread.extend((flag, component, self.step, call) for flag in late)
+        self.settle(keep=sum(isinstance(flag, _LateFlag) for flag in late))
 
     def settle(self, *, keep: int = 0) -> None:
         """Read the outstanding answers of `check_finite` but the `keep` newest; raises `NonFiniteError`."""

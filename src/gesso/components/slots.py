@@ -62,6 +62,12 @@ def place(rows: Sequence[int], *, max_rows: int, bucket_rows: int | None) -> lis
     return forwards
 
 
+def fits(segments: Sequence[Segment], rows: int) -> bool:
+    """Whether a call of `rows` rows can run in `segments`, each inside its forward."""
+    inside = all(0 <= each.slot and 0 < each.rows <= each.batch_rows - each.slot for each in segments)
+    return inside and sum(each.rows for each in segments) == rows
+
+
 def place_again(segments: Sequence[Segment]) -> list[Forward]:
     """The forwards of one call as it was recorded; the rows of others become padding."""
     forwards: list[Forward] = []

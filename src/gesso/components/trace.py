@@ -32,24 +32,37 @@ class Digest:
     """A digest that may still be on its way from the device."""
 
     def __init__(self, leaves: Sequence[torch.Tensor]) -> None:
-        self._hash = hashlib.blake2b(digest_size=8)
-        self._late: list[torch.Tensor] = []
+        self.hash = hashlib.blake2b(digest_size=8)
+        self.late: list[torch.Tensor] = []
         for leaf in leaves:
-            self._hash.update(f"{leaf.dtype}{tuple(leaf.shape)}".encode())
+            self.hash.update(f"{leaf.dtype}{tuple(leaf.shape)}".encode())
             if leaf.device.type == "cpu":
-                self._hash.update(_bytes(leaf))
+                self.hash.update(_bytes(leaf))
             else:
-                self._late.append(checksum(leaf))
+                self.late.append(checksum(leaf))
 
     def hex(self) -> str:
-        for late in self._late:
-            self._hash.update(_bytes(late))
-        self._late.clear()
-        return self._hash.hexdigest()
+        """Read it. Safe from many threads: pictures of one request share the digests of their conditioning."""
+        return read([self])[0]
 
 
-def _bytes(leaf: torch.Tensor) -> memoryview:
-    return memoryview(leaf.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+def read(digests: "Sequence[Digest]") -> list[str]:
+    """Hexadecimal digests. All at once, because each look at a device waits for the work that it was given meanwhile."""
+    sums = [late for each in digests for late in each.late]
+    places = {late.device for late in sums}
+    on_host = {place: iter(torch.stack([late for late in sums if late.device == place]).cpu()) for place in places}
+    found: list[str] = []
+    for each in digests:
+        complete = each.hash.copy()
+        for late in each.late:
+            complete.update(_bytes(next(on_host[late.device])))
+        found.append(complete.hexdigest())
+    return found
+
+
+def _bytes(leaf: torch.Tensor) -> Any:
+    """The bits of `leaf` as a buffer, uncopied if it is on the CPU."""
+    return leaf.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
 
 
 def checksum(leaf: torch.Tensor) -> torch.Tensor:
@@ -90,10 +103,11 @@ class TraceRecorder:
     def entries(self) -> tuple[TraceEntry, ...]:
         """All calls so far, digests read."""
         with self._lock:
-            return tuple(
-                entry if late is None else entry.model_copy(update={"digest": late.hex()})
-                for entry, late in self._entries
-            )
+            found = list(self._entries)
+        digests = iter(read([late for _, late in found if late is not None]))
+        return tuple(
+            entry if late is None else entry.model_copy(update={"digest": next(digests)}) for entry, late in found
+        )
 
 
 def placements(entries: Sequence[TraceEntry]) -> Placements:

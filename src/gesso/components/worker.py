@@ -61,8 +61,10 @@ class DeviceWorker:
         def run() -> None:
             try:
                 future.set_result(job())
-            except Exception as error:  # the boundary: the error belongs to whoever gave the job
+            except BaseException as error:  # the boundary: the error belongs to whoever gave the job
                 future.set_exception(error)
+                if not isinstance(error, Exception):
+                    raise  # the worker dies of it, with everybody answered
 
         if self.is_current():
             run()
@@ -99,6 +101,7 @@ class DeviceWorker:
             raise ClosedError(self._end)
 
     def _live(self) -> None:
+        torch.get_num_threads()  # a thread's first use of torch takes over the count that any thread set last
         torch.set_num_threads(self.threads)
         reason = f"The worker of `{self.device.name}` died"
         try:
@@ -112,6 +115,7 @@ class DeviceWorker:
 
     def _turn(self) -> bool:
         """One job or one batch; false once the worker shall end."""
+        self._executor.make_room()
         with self._awake:
             while True:
                 if self._end is not None:

@@ -4,6 +4,7 @@ The message is one line; the hint is what the reader can do next. Facts are kept
 subclasses that have them, so that a log, an HTTP API and a page can each show them in their own way.
 """
 
+import traceback
 from enum import IntEnum
 
 from gesso.core.units import gib
@@ -154,3 +155,18 @@ class FrozenComponentError(GessoError):
 
 class ReplayError(InputError):
     """A picture holds no trace that could be replayed."""
+
+
+def drop_frames(error: BaseException) -> None:
+    """Forget what the frames below hold, those of the errors that led to `error` as well: tensors, whole networks.
+
+    The lines of the traceback stay. Frames that still run keep what they hold.
+    """
+    pending: list[BaseException | None] = [error]
+    seen: set[int] = set()
+    while pending:
+        found = pending.pop()
+        if found is not None and id(found) not in seen:
+            seen.add(id(found))
+            traceback.clear_frames(found.__traceback__)
+            pending += [found.__cause__, found.__context__]

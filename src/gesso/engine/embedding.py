@@ -131,10 +131,10 @@ def _comment(value: object) -> str | None:
     if value.startswith(_UNICODE):
         body = value.removeprefix(_UNICODE)
         readings = [body.decode(order, "replace") for order in ("utf-16-be", "utf-16-le")]
-        text = max(readings, key=lambda reading: sum(character.isascii() for character in reading))
+        text = max(readings, key=lambda reading: ("Steps: " in reading, sum(map(str.isascii, reading))))
     else:
         text = value.removeprefix(_ASCII).decode("utf-8", "replace")
-    return text.strip("\0\ufeff ") or None
+    return text.removeprefix("\ufeff").rstrip("\0 ") or None
 
 
 UNREADABLE = (

@@ -42,7 +42,7 @@ class StepWatcher:
     """Stands at the scheduler seam of one picture: the only place where steps can be seen."""
 
     scope: ImageScope
-    generator: torch.Generator
+    generator: torch.Generator | None
     publish: Callable[[News], None]
     wants_x0: bool
     model: HostedModel

@@ -15,7 +15,7 @@ from torch import nn
 from gesso.core.errors import ModelError
 from gesso.models.families import Role
 from gesso.models.folder import INDEX_FILE, ComponentDescription, ModelDescription, verify
-from gesso.models.network import load_network, quiet_libraries, unreadable
+from gesso.models.network import LOADING, load_network, quiet_libraries, unreadable
 
 _RENAMED = {"CLIPFeatureExtractor": "CLIPImageProcessor"}
 """Classes that old folders name and that transformers 5 has under another name."""
@@ -185,7 +185,7 @@ def _load_custom(description: ModelDescription, *, dtypes: Mapping[str, torch.dt
             f"`{description.name}` brings Python code of its own and wants to run it",
             hint="read the `.py` files in its folder, then allow it with the setting `trust_remote_code`",
         )
-    with quiet_libraries():
+    with quiet_libraries(), LOADING, torch.random.fork_rng(devices=[]):
         try:
             pipeline: Any = DiffusionPipeline.from_pretrained(
                 description.path,

@@ -10,8 +10,8 @@ Both libraries also only warn when weights are missing from the file, and go on 
 
 import threading
 import types
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -22,8 +22,8 @@ from torch.overrides import TorchFunctionMode
 from gesso.core.errors import ModelError
 from gesso.models.folder import ComponentDescription
 
-_LOADING: Final = threading.Lock()
-"""Both libraries patch initialisers and their own verbosity while they load: one at a time."""
+LOADING: Final = threading.Lock()
+"""Both libraries patch initialisers for all threads while they build a network: one at a time."""
 
 _FLOAT_FACTORIES: Final = frozenset(
     {torch.empty, torch.zeros, torch.ones, torch.rand, torch.randn, torch.linspace, torch.logspace, torch.eye}
@@ -46,7 +46,8 @@ def load_network(
     Raises:
         ModelError: the weights are not all there, of other shapes, or unreadable.
     """
-    with quiet_libraries(), torch.random.fork_rng(devices=[]):  # some networks draw numbers before they are read
+    # Some networks draw numbers before they are read: the state of the generator that all share is put back.
+    with quiet_libraries(), LOADING, torch.random.fork_rng(devices=[]):
         module, info = _read(component, cls, dtype)
     _refuse_gaps(component, info)
     module.eval().requires_grad_(False)
@@ -188,25 +189,45 @@ def _renewed(cls: type[Any], body: Mapping[str, Any]) -> type[Any]:
     return types.new_class(cls.__name__, (cls,), exec_body=lambda space: space.update(names | dict(body)))
 
 
-@contextmanager
-def quiet_libraries() -> Iterator[None]:
-    """No progress bars and log lines of diffusers and transformers, and one load at a time.
+class _Quiet:
+    """How many threads want the libraries quiet. The first silences them, the last gives them their voice back."""
 
-    What they would say of the weights is checked by `load_network`.
-    """
-    import diffusers.utils.logging as diffusers_logging
-    import transformers.utils.logging as transformers_logging
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._wanted = 0
+        self._before: list[tuple[Any, int, bool]] = []
 
-    loggers: list[Any] = [diffusers_logging, transformers_logging]
-    with _LOADING:
-        before = [(library, library.get_verbosity(), library.is_progress_bar_enabled()) for library in loggers]
-        try:
-            for library in loggers:
+    def __enter__(self) -> None:
+        import diffusers.utils.logging as diffusers_logging
+        import transformers.utils.logging as transformers_logging
+
+        libraries: list[Any] = [diffusers_logging, transformers_logging]
+        with self._lock:
+            self._wanted += 1
+            if self._wanted > 1:
+                return
+            self._before = [(each, each.get_verbosity(), each.is_progress_bar_enabled()) for each in libraries]
+            for library in libraries:
                 library.set_verbosity(library.CRITICAL)
                 library.disable_progress_bar()
-            yield
-        finally:
-            for library, verbosity, bars in before:
+
+    def __exit__(self, *error: object) -> None:
+        with self._lock:
+            self._wanted -= 1
+            if self._wanted:
+                return
+            for library, verbosity, bars in self._before:
                 library.set_verbosity(verbosity)
                 if bars:
                     library.enable_progress_bar()
+
+
+_QUIET: Final = _Quiet()
+
+
+def quiet_libraries() -> AbstractContextManager[None]:
+    """No progress bars and log lines of diffusers and transformers, for all threads; never waits for a load.
+
+    What they would say of weights is checked by `load_network`.
+    """
+    return _QUIET

@@ -1,6 +1,0 @@
-"""`python -m gesso.cli` is `gesso`."""
-
-from gesso.cli import main
-
-if __name__ == "__main__":
-    main()
