@@ -217,9 +217,8 @@ def seeded(module: nn.Module, seed: int = 0) -> Any:
     """`module` with weights that depend on nothing but the seed."""
     generator = torch.Generator().manual_seed(seed)
     for parameter in module.parameters():
-        if parameter.ndim > 1:
-            spread = (parameter.numel() / len(parameter)) ** -0.5
-            parameter.data.copy_(torch.randn(parameter.shape, generator=generator) * spread)
+        spread = (parameter.numel() / len(parameter)) ** -0.5 if parameter.ndim > 1 else 0.1
+        parameter.data.copy_(torch.randn(parameter.shape, generator=generator) * spread)
     return module.requires_grad_(False)
 
 

@@ -32,7 +32,7 @@ def host(worker: HoldableWorker, hosting: Hosting) -> Callable[..., Any]:
     """`host(module, **options)` hosts a network and returns it."""
 
     def hosted(module: torch.nn.Module, *, name: str = "net", **options: Any) -> Any:
-        hosting.host(module, name=name, worker=worker, **({"dtype": torch.float32} | options))
+        hosting.host(module, name=name, worker=worker, dtype=options.pop("dtype", torch.float32), **options)
         return module
 
     return hosted

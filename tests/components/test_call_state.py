@@ -141,11 +141,12 @@ def test_a_state_that_cannot_be_entered_fails_its_own_picture_and_leaves_the_oth
 def test_a_forward_in_a_state_is_not_reused_as_self_test_of_another_state() -> None:
     """In exact mode rows are tried in the very state that they will run in."""
     bench = Bench(CountingNetwork(), layouts=COUNTING, exact_rows=2)
+    network: Any = bench.component.module
     for strength in (5.0, 7.0):
         call = bench.call(rows(1.0), scope=ImageScope(exact=True, call_states={"net": (Strength(strength),)}))
         torch.testing.assert_close(bench.run(call)[0], rows(strength))
-        assert bench.component.module.control.forward_calls == 5  # pyright: ignore[reportAttributeAccessIssue]
-        bench.component.module.control.batches.clear()  # pyright: ignore[reportAttributeAccessIssue]
+        assert network.control.forward_calls == 5
+        network.control.batches.clear()
 
 
 @pytest.fixture

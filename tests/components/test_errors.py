@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from bench import Bench, rows
 from callers import Caller, HoldableWorker, results, together
 from gesso.components.execute import ComponentError, OutOfMemoryError
 from gesso.components.scope import ImageScope
 from gesso.core.errors import GessoError, InputError, NonFiniteError
-from toys import COUNTING, TIMEOUT_SECONDS, CountingNetwork, FakeDevice, ToyOutOfMemoryError
+from toys import COUNTING, TIMEOUT_SECONDS, Control, CountingNetwork, FakeDevice, ToyOutOfMemoryError
 
 Host = Callable[..., Any]
 VALUES = (1.0, 2.0, 3.0, 4.0)
@@ -83,7 +84,7 @@ def test_an_error_that_gesso_raised_on_purpose_keeps_its_type_and_hint(network: 
 
 def test_an_error_without_words_and_one_of_many_lines_are_one_line_each(network: Any) -> None:
     network.control.fails_for.add(1.0)
-    lines = {"`net` failed: KeyError: ": KeyError(), "`net` failed: ValueError: one": ValueError("one\ntwo")}
+    lines = {"`net` failed: KeyError": KeyError(), "`net` failed: ValueError: one": ValueError("one\ntwo")}
     for line, error in lines.items():
         network.control.error = lambda error=error: error
         with pytest.raises(ComponentError) as caught:
@@ -91,7 +92,7 @@ def test_an_error_without_words_and_one_of_many_lines_are_one_line_each(network:
         assert str(caught.value) == line
 
 
-class Watched(CountingNetwork):
+class Watched(nn.Module):
     """Makes a large tensor in its forward, of which the test wants to know whether it is still there."""
 
     def __init__(self) -> None:
@@ -162,7 +163,11 @@ def test_out_of_memory_alone_says_so_with_a_remedy_and_others_go_on(host: Host) 
 
 
 def test_a_batch_that_does_not_fit_runs_apart_and_nobody_notices() -> None:
-    class Small(CountingNetwork):
+    class Small(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.control = Control()
+
         def forward(self, sample: torch.Tensor) -> torch.Tensor:
             self.control.visit(sample)
             if len(sample) > 2:
@@ -202,7 +207,7 @@ def test_nan_before_the_first_step_names_the_call(network: Any) -> None:
 
 
 def test_nan_in_any_output_counts_and_integers_have_none() -> None:
-    class Several(CountingNetwork):
+    class Several(nn.Module):
         def forward(self, sample: torch.Tensor) -> Any:
             return {"ids": torch.ones(len(sample), dtype=torch.int64), "deep": (sample, [sample / 0])}
 

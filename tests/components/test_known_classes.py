@@ -12,7 +12,7 @@ from bench import Bench
 from gesso.components.layouts import LAYOUTS
 from gesso.components.tree import leaves
 
-TOLERANCE = {"rtol": 1e-4, "atol": 1e-5}
+TOLERANCE: dict[str, Any] = {"rtol": 1e-4, "atol": 1e-5}
 Arguments = Callable[[torch.Generator, int], dict[str, Any]]
 
 
@@ -111,7 +111,7 @@ def test_calls_of_a_real_network_merge_and_each_gets_what_it_would_have_got_alon
 def test_a_lone_call_of_a_real_network_has_the_bytes_of_the_plain_one(name: str) -> None:
     kind, attribute, arguments = NETWORKS[name]
     network: Any = getattr(zoo.build(kind), attribute)
-    given = arguments(torch.Generator().manual_seed(7), 2)
+    given: Any = arguments(torch.Generator().manual_seed(7), 2)
     with torch.no_grad():
         expected = network(**given)
     bench = Bench(network)
@@ -124,7 +124,7 @@ def test_flux_calls_of_other_picture_sizes_do_not_agree_and_equal_ones_do() -> N
     bench = Bench(zoo.build("flux-dev").components["transformer"])
     generator = torch.Generator().manual_seed(7)
     call = bench.call(**_flux(generator, 1))
-    other = _flux(generator, 1) | {"img_ids": torch.arange(48.0).reshape(16, 3) + 1}
+    other: dict[str, Any] = _flux(generator, 1) | {"img_ids": torch.arange(48.0).reshape(16, 3) + 1}
     assert bench.agree(call, bench.call(**_flux(generator, 2)))
     assert not bench.agree(call, bench.call(**other))
 

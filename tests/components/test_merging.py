@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 import torch
-from diffusers.utils import BaseOutput
 from torch import nn
 
 from bench import Bench, rows
@@ -143,13 +142,6 @@ def test_free_slots_are_filled_with_a_row_that_is_there() -> None:
     built = merged([arguments], COUNTING["forward"], forward)
     assert torch.equal(built["sample"], rows(2.0, 2.0, 2.0, 2.0))
     assert built["flag"] == "a"
-
-
-class Answer(BaseOutput):
-    """An output class as diffusers has them."""
-
-    sample: Any = None
-    extra: Any = None
 
 
 def test_outputs_keep_their_classes_through_splitting_and_joining() -> None:

@@ -7,7 +7,7 @@ import typer
 
 from gesso import __version__
 from gesso.cli import doctor, generate, models, replay, samplers, show
-from gesso.cli.boundary import Commands
+from gesso.cli.commands import Commands
 from gesso.cli.invocation import Invocation, pairs
 
 app = typer.Typer(
@@ -55,7 +55,7 @@ def gesso(
         return
     flags: dict[str, Any] = pairs("--setting", setting)
     if model_folder:
-        flags["model_folders"] = tuple(folder.expanduser() for folder in model_folder)
+        flags["model_folders"] = tuple(model_folder)
     if threads is not None:
         flags["threads"] = threads
     context.obj = Invocation(flags=flags)

@@ -30,7 +30,7 @@ def request_from(picture: Path | None, asked: dict[str, Any]) -> ImageRequest:
 
     Raises:
         UsageError: a value that its field does not take.
-        InputError: the picture does not say how it was made.
+        InputError: the picture does not say how it was made, or says something that cannot be.
     """
     try:
         return ImageRequest(**asked) if picture is None else _again(picture, asked)
@@ -38,7 +38,11 @@ def request_from(picture: Path | None, asked: dict[str, Any]) -> ImageRequest:
         first = error.errors()[0]
         field = str(first["loc"][0])
         option = _OPTIONS.get(field, f"--{field.replace('_', '-')}")
-        raise UsageError(f"`{option}`: {first['msg']} (found `{first['input']}`)") from error
+        if field not in asked:
+            said = f"`{picture}` says {field} `{first['input']}`: {first['msg']}"
+            raise InputError(said, hint=f"`{option}` sets another") from error
+        hint = "`gesso generate --help` tells how it is used"
+        raise UsageError(f"`{option}`: {first['msg']} (found `{first['input']}`)", hint=hint) from error
 
 
 def _again(picture: Path, asked: dict[str, Any]) -> ImageRequest:
@@ -48,7 +52,7 @@ def _again(picture: Path, asked: dict[str, Any]) -> ImageRequest:
             asked = asked | {"arguments": found.recipe.asked.arguments | asked["arguments"]}
         return found.recipe.again(**asked)
     if found.parameters is None:
-        raise InputError(f"`{picture}` cannot be made again: {found.problem}")
+        raise InputError(f"`{picture}` cannot be made again: {found.problem}", hint="give a prompt instead of `--from`")
     return ImageRequest(**_from_parameters(picture, found.parameters, chosen="model" in asked) | asked)
 
 

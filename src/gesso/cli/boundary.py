@@ -11,9 +11,9 @@ from contextlib import suppress
 from typing import Any
 
 import typer
-from typer.core import TyperGroup
 from typer.main import get_command
 
+from gesso.cli.commands import ReaderGoneError
 from gesso.core.errors import CancelledError, ExitCode, GessoError
 
 # Typer exports only one of its usage errors by name; the others are its siblings.
@@ -27,22 +27,6 @@ _LIBRARY_DEFAULTS = {
     "TRANSFORMERS_VERBOSITY": "error",
     "DIFFUSERS_VERBOSITY": "error",
 }
-
-
-class ReaderGoneError(Exception):
-    """Whoever read our output has closed it, as `head` does."""
-
-
-class Commands(TyperGroup):
-    """A group of commands that lets two endings through to `run`, which Typer would otherwise decide itself."""
-
-    def invoke(self, ctx: Any) -> Any:
-        try:
-            return super().invoke(ctx)
-        except KeyboardInterrupt as error:
-            raise CancelledError("Interrupted") from error
-        except BrokenPipeError as error:
-            raise ReaderGoneError from error
 
 
 def prepare_process() -> None:
@@ -113,6 +97,8 @@ def _told(error: Exception) -> tuple[str, str | None, int]:
         return "Out of memory", "use a smaller picture or a smaller model", ExitCode.RESOURCES
     if isinstance(error, OSError) and error.errno in _NO_ROOM:
         return f"Could not write: {error.strerror}", "free some space", ExitCode.RESOURCES
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"`{error.filename}`: {error.strerror}", "check the path and the rights", ExitCode.RESOURCES
     hint = f"run it again with `{_DEBUG}` for the traceback"
     return f"internal error: {type(error).__name__}: {error}", hint, ExitCode.INTERNAL
 

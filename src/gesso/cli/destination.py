@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gesso.core.errors import InputError, StorageError, UsageError
+from gesso.core.files import reporting_storage
 
 if TYPE_CHECKING:
     from gesso.core.settings import Settings
@@ -31,6 +32,9 @@ def checked_format(out: Path | None, settings: "Settings", *, count: int, asked:
     except InputError as error:
         raise UsageError(error.message, hint=error.hint) from error
     check_writable(place.folder)
+    if place.file is not None:
+        with reporting_storage(place.file):
+            place.file.exists()  # asked only because a name that no file can have is told of here
     return asked or place.output_format
 
 
@@ -40,8 +44,9 @@ def check_writable(folder: Path) -> None:
     Raises:
         StorageError: something else is in the way, or the folder may not be written.
     """
-    while not folder.exists() and folder != folder.parent:
-        folder = folder.parent
+    with reporting_storage(folder):
+        while not folder.exists() and folder != folder.parent:
+            folder = folder.parent
     if not folder.is_dir():
         raise StorageError(f"`{folder}` is a file, not a folder", hint="choose another folder with `--out`")
     if not os.access(folder, os.W_OK | os.X_OK):

@@ -58,6 +58,8 @@ def pairs(option: str, texts: list[str] | None) -> dict[str, Any]:
 def _json_or_text(option: str, key: str, text: str) -> Any:
     try:
         return json.loads(text, parse_constant=_no_constant)
+    except RecursionError as error:
+        raise UsageError(f"`{option} {key}=…` has too many brackets inside each other", hint="write it flatter") from error
     except ValueError as error:
         if text.startswith(("{", "[", '"')):
             hint = "put the whole option in single quotes, so that the shell leaves the double ones alone"

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gesso.cli.boundary import Commands
+from gesso.cli.commands import Commands
 from gesso.cli.invocation import settings_of
 from gesso.cli.output import AsJson, print_columns, print_facts, print_json, print_warning
 from gesso.core.units import gib

@@ -185,6 +185,8 @@ class Component:
     def _record(self, call: Call, output: Any) -> None:
         scope = call.scope
         scope.check_finite(output, component=call.name, call=call.number, marker=self.worker.device.marker)
+        if scope.journal is not None:
+            scope.settle()  # now: what is kept is not looked at again
         entry = TraceEntry(
             component=self.name,
             method=call.method,
@@ -195,7 +197,6 @@ class Component:
         )
         late = digest(output)
         if scope.journal is not None:
-            scope.settle()  # what is kept is not looked at again
             entry = entry.model_copy(update={"digest": late.hex()})
             scope.journal.keep(call.name, call.number, call.arguments, call.states, scope.exact, entry, output)
         scope.trace.add(entry, late)

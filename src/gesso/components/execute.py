@@ -30,7 +30,11 @@ class ComponentError(GessoError):
     """A network raised an error; the original is its cause."""
 
     def __init__(self, component: str, error: BaseException) -> None:
-        super().__init__(f"`{component}` failed: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}")
+        said = f"{type(error).__name__}: {error}".splitlines()[0].removesuffix(": ")
+        super().__init__(
+            f"`{component}` failed: {said}",
+            hint="`--debug` shows where; parts of different models in one folder may not fit together",
+        )
 
 
 class OutOfMemoryError(ResourceError):
@@ -91,8 +95,7 @@ class Executor:
             answer = OutOfMemoryError(name, self.device.name)
         else:
             answer = ComponentError(name, error)
-            trace = error.__traceback__  # begins at `run`, which still runs and holds the calls
-            answer.__cause__ = error.with_traceback(trace.tb_next if trace is not None else None)
+            answer.__cause__ = error
         calls[0].answer.set_exception(answer)
 
     def _outputs(self, calls: Sequence[Call]) -> tuple[list[Any], list[Forward]]:
@@ -119,7 +122,7 @@ class Executor:
         if first.placement is not None:
             return place_again(first.placement)
         rows = [call.rows for call in calls]
-        if not first.exact:
+        if not first.exact or first.key is None:
             return place(rows, max_rows=first.component.max_rows, bucket_rows=None)
         if self._may_share(first):
             return place(rows, max_rows=0, bucket_rows=first.component.bucket_rows(first.method))

@@ -39,10 +39,15 @@ class JournalEntry:
 
 
 class Journal:
-    """The calls of one picture, in a folder of its own. Used by the picture's thread."""
+    """The calls of one picture, in a folder of its own. Used by the picture's thread.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        run: what else decides bytes (the fingerprint); entries of another run are not found.
+    """
+
+    def __init__(self, folder: Path, *, run: str = "") -> None:
         self.folder = folder
+        self._run = run
         self._next = 0
         self._ended = False
         self._lock = threading.Lock()
@@ -57,7 +62,7 @@ class Journal:
             if self._ended or not path.is_file():
                 return None
             try:
-                found = _read(path, _identity(name, number, arguments, states, exact))
+                found = _read(path, self._identity(name, number, arguments, states, exact))
             except _UNREADABLE:  # half a file of a crashed machine, or one of another version: as if not there
                 found = None
             if found is None:
@@ -87,7 +92,7 @@ class Journal:
                 self._ended = True
                 return
             metadata = {
-                "identity": _identity(name, number, arguments, states, exact),
+                "identity": self._identity(name, number, arguments, states, exact),
                 "entry": entry.model_dump_json(),
                 "structure": json.dumps(structure),
             }
@@ -101,6 +106,13 @@ class Journal:
             if self.folder.is_dir() and not any(self.folder.iterdir()):
                 self.folder.rmdir()
 
+    def _identity(
+        self, name: str, number: int, arguments: Mapping[str, Any], states: tuple[CallState, ...], exact: bool
+    ) -> str:
+        values = [(path, _value(leaf)) for path, leaf in leaves(arguments)]
+        said = [repr(state) for state in states]
+        return f"{name}#{number} {digest(arguments).hex()} {values} {said} {exact} {self._run}"
+
     def _path(self, index: int) -> Path:
         return self.folder / f"{index:06d}.safetensors"
 
@@ -109,13 +121,6 @@ class Journal:
             for path in self.folder.glob("*.safetensors"):
                 if path.stem.isdigit() and int(path.stem) >= index:
                     path.unlink()
-
-
-def _identity(
-    name: str, number: int, arguments: Mapping[str, Any], states: tuple[CallState, ...], exact: bool
-) -> str:
-    values = [(path, _value(leaf)) for path, leaf in leaves(arguments)]
-    return f"{name}#{number} {digest(arguments).hex()} {values} {[repr(state) for state in states]} {exact}"
 
 
 def _value(leaf: Any) -> str:
@@ -130,7 +135,8 @@ def _read(path: Path, identity: str) -> JournalEntry | None:
         metadata = file.metadata()
         if metadata["identity"] != identity:
             return None
-        held = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a mapping)
+        # Copied out of the mapped file, which is removed while its tensors are still in use.
+        held = {key: file.get_tensor(key).clone() for key in file.keys()}  # noqa: SIM118 (not a mapping)
     return JournalEntry(
         entry=TraceEntry.model_validate_json(metadata["entry"]),
         output=_built(json.loads(metadata["structure"]), held),

@@ -58,6 +58,18 @@ class Residency:
         self._present: OrderedDict[int, Weights] = OrderedDict()
         self.moves = 0
 
+    def allot(self, room_bytes: int | None, *, resident_bytes: int) -> None:
+        """Another model was planned for this device.
+
+        Args:
+            room_bytes: what was found for offloaded weights now; `None` if none of this model's are.
+            resident_bytes: weights of this model that stay: room that those of other models lose.
+        """
+        if room_bytes is not None:
+            self.room_bytes = room_bytes
+        elif self.room_bytes is not None:
+            self.room_bytes -= resident_bytes
+
     @contextmanager
     def lease(self, weights: Weights) -> Iterator[None]:
         """`weights` are on the device during the block. Those that were used longest ago make room."""
@@ -77,8 +89,8 @@ class Residency:
 
     def forget(self, weights: Weights) -> None:
         """The network is no longer hosted; its place is free."""
-        if self._present.pop(id(weights), None) is not None:
-            weights.move_out()
+        self._present.pop(id(weights), None)
+        weights.move_out()  # also when they were moved in only in part, because the room ran out
 
     def _make_room(self, needed_bytes: int) -> None:
         if self.room_bytes is None:

@@ -63,7 +63,7 @@ class CancelToken:
 class _LateFlag:
     """A truth that is still to come from a device.
 
-    `bool` of a tensor waits for everything that its device was given meanwhile, also by others; this waits for it alone.
+    `bool` of a tensor waits for all that its device was given meanwhile, also by others; this waits for it alone.
     """
 
     def __init__(self, flag: torch.Tensor, marker: Callable[[], Marker]) -> None:
@@ -115,7 +115,7 @@ class ImageScope:
     def check_finite(self, output: Any, *, component: str, call: int, marker: Callable[[], Marker]) -> None:
         """Raises `NonFiniteError` if there is NaN or infinity in `output`.
 
-        On an accelerator the answers of the call before are read, which are there soon: what was launched since goes on.
+        On an accelerator the answers of the call before are read, which are there soon: nobody waits for this one.
 
         Args:
             marker: makes a marker on the device of `output`.

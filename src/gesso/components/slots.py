@@ -64,7 +64,7 @@ def place(rows: Sequence[int], *, max_rows: int, bucket_rows: int | None) -> lis
 
 def fits(segments: Sequence[Segment], rows: int) -> bool:
     """Whether a call of `rows` rows can run in `segments`, each inside its forward."""
-    inside = all(0 <= each.slot and 0 < each.rows <= each.batch_rows - each.slot for each in segments)
+    inside = all(each.slot >= 0 and 1 <= each.rows <= each.batch_rows - each.slot for each in segments)
     return inside and sum(each.rows for each in segments) == rows
 
 

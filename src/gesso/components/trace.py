@@ -47,7 +47,7 @@ class Digest:
 
 
 def read(digests: "Sequence[Digest]") -> list[str]:
-    """Hexadecimal digests. All at once, because each look at a device waits for the work that it was given meanwhile."""
+    """Hexadecimal digests. All at once: each look at a device waits for the work that it was given meanwhile."""
     sums = [late for each in digests for late in each.late]
     places = {late.device for late in sums}
     on_host = {place: iter(torch.stack([late for late in sums if late.device == place]).cpu()) for place in places}

@@ -40,7 +40,7 @@ class GessoError(Exception):
         """An equal error without traceback or context: one exception object must not be raised in two threads."""
         twin = self.__class__.__new__(self.__class__)
         twin.args = self.args
-        twin.__dict__.update(self.__dict__)
+        twin.__dict__.update({name: value for name, value in self.__dict__.items() if name != "__notes__"})
         return twin
 
 
@@ -109,6 +109,8 @@ class StorageError(ResourceError):
 class NonFiniteError(GessoError):
     """A network produced NaN or infinity; no picture is made of it."""
 
+    exit_code = ExitCode.INPUT
+
     def __init__(self, *, component: str, step: int | None, call: int) -> None:
         self.component = component
         self.step = step
@@ -158,9 +160,10 @@ class ReplayError(InputError):
 
 
 def drop_frames(error: BaseException) -> None:
-    """Forget what the frames below hold, those of the errors that led to `error` as well: tensors, whole networks.
+    """Let go of what the frames of `error`, and of the errors that led to it, hold: tensors, whole networks.
 
-    The lines of the traceback stay. Frames that still run keep what they hold.
+    A frame holds its variables, and those of its callers after they have returned: whoever keeps an error would keep
+    them all. Where it happened stays as a note.
     """
     pending: list[BaseException | None] = [error]
     seen: set[int] = set()
@@ -168,5 +171,8 @@ def drop_frames(error: BaseException) -> None:
         found = pending.pop()
         if found is not None and id(found) not in seen:
             seen.add(id(found))
-            traceback.clear_frames(found.__traceback__)
+            if found.__traceback__ is not None:
+                found.add_note("".join(traceback.format_tb(found.__traceback__)).rstrip())
+                traceback.clear_frames(found.__traceback__)
+                found.__traceback__ = None
             pending += [found.__cause__, found.__context__]

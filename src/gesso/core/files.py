@@ -22,7 +22,9 @@ def reporting_storage(path: Path) -> Generator[None]:
             raise StorageError(f"No room left on the disk for `{path}`", hint="free some space") from error
         if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
             raise StorageError(f"`{path}` may not be written", hint="choose another folder with `--out`") from error
-        raise StorageError(f"`{path}` could not be written: {error.strerror or error}") from error
+        raise StorageError(
+            f"`{path}` could not be written: {error.strerror or error}", hint="choose another place with `--out`"
+        ) from error
 
 
 def write_atomically(path: Path, data: bytes, *, exclusive: bool = False) -> None:

@@ -1,7 +1,9 @@
 """Settings: flag > `GESSO_*` > project `gesso.toml` > user file > default. One frozen object, passed down."""
 
 import os
+import re
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -69,8 +71,10 @@ class Settings(BaseSettings):
     def _known_fields(cls, pattern: str) -> str:
         try:
             sample = pattern.format(date="d", number=0, seed=0, index=0, model="m")
-        except (KeyError, IndexError, ValueError) as error:
+        except (KeyError, IndexError, ValueError, TypeError, AttributeError) as error:
             raise ValueError(f"fields are date, number, seed, index, model; found a problem with {error}") from error
+        if "\0" in sample:
+            raise ValueError("must be a name that a file can have")
         if Path(sample).is_absolute() or ".." in Path(sample).parts:
             raise ValueError("must stay inside the output folder")
         return pattern
@@ -100,33 +104,58 @@ def load_settings(*, project: Path | None = None, user: Path | None = None, **fl
     """
     known = set(Settings.model_fields)
     merged: dict[str, Any] = {}
+    sources: dict[str, str] = {}
     for path in (user or user_file(), (project or Path.cwd()) / PROJECT_FILE):
-        merged.update(_read_file(path, known))
+        values = _read_file(path, known)
+        merged.update(values)
+        sources.update(dict.fromkeys(values, f"`{path}`"))
     for name in os.environ:
         if name.startswith(ENV_PREFIX):
             key = name.removeprefix(ENV_PREFIX).lower()
             _check_known(key, known, f"environment variable `{name}`")
             merged.pop(key, None)  # the environment wins over files
-    merged.update({name: value for name, value in flags.items() if value is not None})
+            sources[key] = f"environment variable `{name}`"
+    given = {name: value for name, value in flags.items() if value is not None}
+    merged.update(given)
+    sources.update(dict.fromkeys(given, "what was given with the call"))
     try:
         return Settings(**merged)
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        raise SettingsError(f"Setting `{key}` is not usable: {first['msg']} (found `{first.get('input')}`)") from error
+        raise _unusable(error, sources) from error
     except UndecodableError as error:
-        raise SettingsError(f"An environment variable `{ENV_PREFIX}…` is not usable: {error}") from error
+        raise _not_json(error, sources) from error
+
+
+def _unusable(error: ValidationError, sources: Mapping[str, str]) -> SettingsError:
+    first = error.errors()[0]
+    key = str(first["loc"][0])
+    place = "".join(f"[{part}]" for part in first["loc"][1:])
+    source = sources.get(key, "the settings")
+    reason = first["msg"].removeprefix("Value error, ")
+    return SettingsError(
+        f"Setting `{key}{place}` is not usable: {reason} (found `{first.get('input')}`)", hint=f"change it in {source}"
+    )
+
+
+def _not_json(error: UndecodableError, sources: Mapping[str, str]) -> SettingsError:
+    """The message of the library names the field and nothing else that helps."""
+    named = re.search(r'field "(\w+)"', str(error))
+    key = named[1] if named else ""
+    return SettingsError(
+        f"Setting `{key}` is not usable: {sources.get(key, 'an environment variable')} holds no JSON",
+        hint="""a list is written like `["one", "two"]`""",
+    )
 
 
 def _read_file(path: Path, known: set[str]) -> dict[str, Any]:
-    if not path.is_file():
-        return {}
     try:
+        if not path.is_file():
+            return {}
         values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise SettingsError(f"`{path}` is not a TOML file: {error}", hint="mend the file or move it away") from error
     except OSError as error:
-        raise SettingsError(f"`{path}` could not be read: {error.strerror}") from error
+        raise SettingsError(f"`{path}` could not be read: {error.strerror}", hint="check its rights") from error
     for key in values:
         _check_known(key, known, f"`{path}`")
     return values

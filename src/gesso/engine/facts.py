@@ -1,15 +1,18 @@
 """What must be known of a model to resolve a request for it, without loading a weight."""
 
 import inspect
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cache
-from typing import Any
+from typing import Any, get_type_hints
 
 from gesso.core.errors import ModelError
 from gesso.core.registry import load_dotted
 from gesso.models.families import Sampling
 from gesso.models.folder import ModelDescription
 from gesso.models.network import quiet_libraries
+
+_BY_NAME = frozenset({inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY})
 
 OTHER = "other"
 """Family name of a model that runs as its folder says, without conditioning of our own."""
@@ -20,7 +23,7 @@ class ModelFacts:
     """Facts of one model that decide a request.
 
     Attributes:
-        accepts: arguments of the pipeline's `__call__`.
+        arguments: arguments of the pipeline's `__call__`, and the kind of value that each is said to take.
         flow: the denoiser predicts a velocity between noise and picture (rectified flow); otherwise it is a diffusion.
         own_conditioning: the engine computes the prompt embeddings; otherwise the pipeline does.
         distilled: a second pass without the prompt is made only if `true_cfg_scale` asks for it.
@@ -32,7 +35,7 @@ class ModelFacts:
     """What the store finds it by: its name, or its path if it was asked for by path."""
     family: str
     pipeline: str
-    accepts: frozenset[str]
+    arguments: Mapping[str, Any] = field(repr=False)
     size_multiple_px: int
     default_size_px: tuple[int, int]
     """Width, height."""
@@ -45,6 +48,13 @@ class ModelFacts:
     vae_force_upcast: bool
     scheduler: str
     """Class name of the model's own scheduler."""
+    most_steps: int | None
+    """More steps than this have no timesteps of their own; `None` for flows, whose time is continuous."""
+
+    @property
+    def accepts(self) -> frozenset[str]:
+        """Names of the arguments that the pipeline takes."""
+        return frozenset(self.arguments)
 
 
 @cache
@@ -64,11 +74,11 @@ def facts_of(description: ModelDescription, *, asked: str | None = None) -> Mode
     """Facts of a described model, which was `asked` for by that name or path. Raises `ModelError` for a pipeline that makes no pictures from text."""
     name = description.pipeline_class
     signature = inspect.signature(pipeline_class(name).__call__)  # pyright: ignore[reportFunctionMemberAccess]
-    accepts = frozenset(signature.parameters) - {"self"}
+    arguments = argument_kinds(name)
     required = {"image", "video", "mask_image", "control_image"} & {
         name for name, parameter in signature.parameters.items() if parameter.default is parameter.empty
     }
-    if "prompt" not in accepts or required:
+    if "prompt" not in arguments or required:
         raise ModelError(
             f"`{description.name}` is a `{name}`, which does not make pictures from text alone",
             hint="choose a text-to-image model that `gesso models list` shows",
@@ -80,19 +90,42 @@ def facts_of(description: ModelDescription, *, asked: str | None = None) -> Mode
         reference=description.name if asked in {None, description.name} else str(description.path.resolve()),
         family=OTHER if family is None else family.name,
         pipeline=name,
-        accepts=accepts,
+        arguments=arguments,
         size_multiple_px=description.size_multiple_px,
         default_size_px=description.default_size_px,
         defaults=_pipeline_defaults(signature) if family is None else family.defaults,
         flow=_is_flow(description),
         own_conditioning=family is not None,
         distilled=distilled,
-        takes_guidance="guidance_scale" in accepts
+        takes_guidance="guidance_scale" in arguments
         and (family is None or not distilled or family.guidance_embedded),
         clip_skip=family is not None and family.clip_skip,
         vae_force_upcast=_vae_force_upcast(description),
         scheduler=description.scheduler_class or "",
+        most_steps=_most_steps(description),
     )
+
+
+@cache
+def argument_kinds(pipeline: str) -> Mapping[str, Any]:
+    """Arguments that a pipeline takes by name, and the annotation of each; `Parameter.empty` where there is none."""
+    call = inspect.unwrap(pipeline_class(pipeline).__call__)  # pyright: ignore[reportFunctionMemberAccess]
+    try:
+        hints = get_type_hints(call)
+    except (NameError, TypeError):  # an annotation that Python itself cannot read
+        hints = {}
+    _, *parameters = inspect.signature(call).parameters.values()
+    named = [parameter for parameter in parameters if parameter.kind in _BY_NAME]  # not `**kwargs`, which is no name
+    return {parameter.name: hints.get(parameter.name, parameter.empty) for parameter in named}
+
+
+def _most_steps(description: ModelDescription) -> int | None:
+    """Steps are picked among the timesteps of the training; an offset moves all of them towards its end."""
+    if _is_flow(description):
+        return None
+    trained = description.scheduler_config.get("num_train_timesteps", 1000)
+    offset = description.scheduler_config.get("steps_offset", 0)
+    return trained - offset if isinstance(trained, int) and isinstance(offset, int) else None
 
 
 def _is_flow(description: ModelDescription) -> bool:

@@ -83,6 +83,7 @@ class Handle:
         self.resolved = resolved
         self.cancel_token = CancelToken()
         self._future: Future[Result] = Future()
+        self._future.set_running_or_notify_cancel()  # who gives up waiting does not end the request
         self._dispatcher = dispatcher
         self._listener = listener
         self._for_listener = EventStream(request_id)
@@ -127,7 +128,13 @@ class Handle:
         return iter(stream)
 
     def __await__(self) -> Generator[Any, None, Result]:
-        return asyncio.wrap_future(self._future).__await__()
+        return self._awaited().__await__()
+
+    async def _awaited(self) -> Result:
+        try:
+            return await asyncio.wrap_future(self._future)
+        except GessoError as error:
+            raise error.fresh() from error
 
     def publish(self, item: News) -> None:
         """Engine's side: something happened. Never blocks."""

@@ -68,9 +68,13 @@ class HostedModel:
             )
             for name, module in loaded.modules.items()
         }
-        for component in self._components.values():
-            if not component.weights.offloaded:  # now, so that the next plan sees the memory that is really left
-                worker.run(partial(worker.residency.settle, component.weights)).result()
+        try:
+            for component in self._components.values():
+                if not component.weights.offloaded:  # now, so that the next plan sees the memory that is really left
+                    worker.run(partial(worker.residency.settle, component.weights)).result()
+        except BaseException:
+            self.close()  # nobody else will: a model that was not made is in no cache
+            raise
 
     @property
     def modules(self) -> Mapping[str, torch.nn.Module]:

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from gesso.components.journal import Journal
 from gesso.components.metering import Meter
 from gesso.components.scope import ImageScope, entered
 from gesso.components.trace import Placements, TraceRecorder
-from gesso.core.errors import CancelledError, ClosedError, DeadlineError, GessoError
+from gesso.core.errors import CancelledError, ClosedError, DeadlineError, GessoError, drop_frames
 from gesso.core.events import Cancelled, Completed, Failed, ImageCompleted, ImageStarted, Warned
+from gesso.core.recipe import Fingerprint
 from gesso.engine.fingerprint import fingerprint_of
 from gesso.engine.handle import Handle, Picture, Result
 from gesso.engine.hosted_model import HostedModel, hosted_component
@@ -105,32 +107,32 @@ class Job:
             self._finish_if_ended()
 
     def _run(self, index: int) -> None:
+        torch.get_num_threads()  # a thread's first use of torch takes over the count that any thread set last
         torch.set_num_threads(1)  # the count is this thread's own: the networks run on the worker's threads
         try:
-            self._raise_if_cancelled()
-            model = self._prepared()
-            self.studio.pool.wake()  # the conditioning is there: brothers of this picture may start
-            self.handle.publish(news(ImageStarted, image=index))
-            picture = self._picture(model, index)
-            self.handle.add_picture(picture)
-            self.handle.publish(news(ImageCompleted, image=index))
-        except Exception as error:  # the boundary: whatever happened to a picture belongs to its request
-            self.fail(error)
+            self._make(index)
+        except BaseException as error:  # the boundary: whatever happened to a picture belongs to its request
+            drop_frames(error)  # they hold networks and latents, and whoever keeps the handle keeps the error
+            self.fail(error if isinstance(error, Exception) else _exited(error))
         finally:
             with self._lock:
                 self._ended += 1
             self._finish_if_ended()
 
-    def _raise_if_cancelled(self) -> None:
-        if self.handle.cancel_token.cancelled:
-            raise CancelledError
+    def _make(self, index: int) -> None:
+        if self._error is not None:
+            return  # the request ended while this picture was being started
+        model = self._prepared()
+        self.studio.pool.wake()  # the conditioning is there: brothers of this picture may start
+        self.handle.publish(news(ImageStarted, image=index))
+        self.handle.add_picture(self._picture(model, index))
+        self.handle.publish(news(ImageCompleted, image=index))
 
     def _prepared(self) -> HostedModel:
         if self._model is None or self._conditioning is None:
             self._model = self._resources.enter_context(self.studio.hosted(self.handle.resolved, self))
             scope = self._scope(self._model, self.indices[0], trace=self._conditioning_trace)
-            if self.journal is not None:
-                scope.journal = self.journal.calls("conditioning")
+            scope.journal = self._calls(self._model, "conditioning")
             try:
                 with entered(scope), torch.no_grad():
                     conditioning = prompt_arguments(self._model, self.handle.resolved)
@@ -154,10 +156,26 @@ class Job:
             cancel=self.handle.cancel_token,
             call_states=call_states(model, resolved, self.studio.settings),
             placements=self.placements,
-            journal=self.journal.calls(f"{index:05d}") if self.journal is not None else None,
+            journal=self._calls(model, f"{index:05d}"),
             trace=trace,
             # What all pictures share is on the bill of the first.
             meter=self._first_meter if index == self.indices[0] else Meter(),
+        )
+
+    def _calls(self, model: HostedModel, name: str) -> Journal | None:
+        if self.journal is None:
+            return None
+        # Other weights, versions or threads would mix their bytes with those that are kept.
+        return self.journal.calls(name, run=self._fingerprint(model, wait=True).model_dump_json())
+
+    def _fingerprint(self, model: HostedModel, *, wait: bool) -> Fingerprint:
+        resolved = self.handle.resolved
+        return fingerprint_of(
+            resolved,
+            model.worker,
+            weights=self.studio.weights_identity(model, wait=wait),
+            vae_tiling=bool(call_states(model, resolved, self.studio.settings)),
+            backend=_backends(model),
         )
 
     def _picture(self, model: HostedModel, index: int) -> Picture:
@@ -176,13 +194,7 @@ class Job:
             )
         finally:
             model.worker.leave(scope)
-        fingerprint = fingerprint_of(
-            resolved,
-            model.worker,
-            weights=self.studio.weights_identity(model, wait=self.placements is not None),
-            vae_tiling=bool(scope.call_states),
-            backend=_backends(model),
-        )
+        fingerprint = self._fingerprint(model, wait=self.placements is not None)
         return picture_of(
             image,
             scope,
@@ -199,6 +211,7 @@ class Job:
                 return
             error = self._error
             self._resources.close()
+            self._model = self._conditioning = None  # a handle may be kept for long; a model that left shall be gone
             if self._timer is not None:
                 self._timer.cancel()
             # Inside the lock, so that the request ends once whoever comes here last.
@@ -213,6 +226,11 @@ class Job:
                 self.handle.publish(_ending(error))
                 self.handle.finish(None, error)
         self.studio.forget(self.handle)
+
+
+def _exited(error: BaseException) -> GessoError:
+    """What `sys.exit` in a model's own code comes to: raised as it is, it would end the program of who waits."""
+    return GessoError(f"The code of the model ended its thread: {type(error).__name__} {error}")
 
 
 def _ending(error: BaseException) -> Any:

@@ -1,22 +1,25 @@
 """Making one picture: a plain diffusers pipeline on the calling thread, its networks hosted."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from PIL import Image
 
+from gesso.components.execute import ComponentError, OutOfMemoryError
 from gesso.components.scope import ImageScope, entered
 from gesso.components.state import CallState, VaeTiling
 from gesso.components.trace import trace_checksum
 from gesso.core.clock import utc_now
-from gesso.core.errors import GessoError, InputError
+from gesso.core.errors import GessoError, InputError, ModelError
 from gesso.core.events import PreviewReady, StepCompleted
 from gesso.core.recipe import Fingerprint, Recipe, Run
 from gesso.core.requests import ImageRequest, ResolvedImageRequest
 from gesso.core.settings import Settings
 from gesso.engine import previews
+from gesso.engine.arguments import fitted_arguments
 from gesso.engine.handle import Picture
 from gesso.engine.hosted_model import HostedModel
 from gesso.engine.pictures import pixels_sha256
@@ -25,8 +28,16 @@ from gesso.engine.samplers.watch import watched
 from gesso.engine.streams import News, news
 
 
+_SHOWN_CHARACTERS = 300
+"""Of what a pipeline says: some print whole tensors."""
+
+
 class PipelineError(InputError):
-    """A diffusers pipeline refused its arguments."""
+    """A diffusers pipeline refused what was asked of it, or failed at it."""
+
+    def __init__(self, message: str, resolved: ResolvedImageRequest, *, otherwise: str) -> None:
+        given = ", ".join(f"`{name}`" for name in resolved.arguments)
+        super().__init__(message, hint=f"change or leave out {given}" if given else otherwise)
 
 
 def call_states(model: HostedModel, resolved: ResolvedImageRequest, settings: Settings) -> dict[str, tuple[CallState, ...]]:
@@ -82,37 +93,70 @@ def make_image(
 
     Raises:
         GessoError: whatever ended the picture; see `Component.call`.
-        PipelineError: the pipeline refused an argument.
+        PipelineError: the pipeline refused what was asked of it, or failed.
     """
     # Noise is made on the CPU from the seed alone, so that a picture depends neither on the device nor on company.
     generator = torch.Generator("cpu").manual_seed(resolved.seed)
     watcher = StepWatcher(
         scope=scope, generator=generator, publish=publish, wants_x0=with_previews, model=model, resolved=resolved
     )
-    pipeline = model.pipeline(_scheduler(model, resolved, watcher))
-    arguments = {**prompt_arguments, **resolved.arguments, **_engine_arguments(model, resolved, generator)}
-    with entered(scope), torch.no_grad():
-        try:
-            output = pipeline(**arguments)
-        except GessoError:
-            raise
-        except (ValueError, TypeError) as error:
-            raise PipelineError(f"`{resolved.pipeline}` refused: {str(error).splitlines()[0]}") from error
+    with entered(scope), torch.no_grad(), _reporting(model, resolved):
+        pipeline = model.pipeline(_scheduler(model, resolved, watcher))
+        output = pipeline(
+            **prompt_arguments,
+            **fitted_arguments(resolved.arguments, model.facts),
+            **_engine_arguments(model, resolved, generator),
+        )
         scope.settle()
-    return output.images[0]
+        return output.images[0]
+
+
+@contextmanager
+def _reporting(model: HostedModel, resolved: ResolvedImageRequest) -> Iterator[None]:
+    """Whatever a pipeline raises becomes an error that says of which request."""
+    try:
+        yield
+    except ComponentError as error:
+        if not resolved.arguments:
+            raise
+        raise PipelineError(error.message, resolved, otherwise="") from error  # they may have reached the network
+    except GessoError:
+        raise
+    except Exception as error:  # the boundary: pipelines raise what they like
+        device = model.worker.device
+        if device.is_out_of_memory(error):
+            raise OutOfMemoryError(resolved.pipeline, device.name) from error
+        what = "refused" if isinstance(error, ValueError | TypeError) else f"failed: {type(error).__name__}"
+        raise PipelineError(
+            f"`{resolved.pipeline}` {what}: {_first_line(error)}",
+            resolved,
+            otherwise="another size, other steps or another sampler may do; `--debug` shows where",
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)[:_SHOWN_CHARACTERS]
 
 
 def _scheduler(model: HostedModel, resolved: ResolvedImageRequest, watcher: StepWatcher) -> Any:
     """The picture's own scheduler, watched; `None` for the few pipelines that have none to be given."""
     if model.scheduler_class is None:
         return None
-    scheduler = build(
-        resolved.sampler,
-        resolved.schedule,
-        scheduler_class=model.scheduler_class,
-        scheduler_config=model.scheduler_config,
-        generator=watcher.generator,
-    )
+    try:
+        scheduler = build(
+            resolved.sampler,
+            resolved.schedule,
+            scheduler_class=model.scheduler_class,
+            scheduler_config=model.scheduler_config,
+            generator=watcher.generator,
+        )
+    except GessoError:
+        raise
+    except Exception as error:  # the boundary: constructors raise what they like for a config that they do not expect
+        raise ModelError(
+            f"The scheduler of `{model.facts.name}` cannot be made: {type(error).__name__}: {_first_line(error)}",
+            hint="its `scheduler_config.json` is damaged: download or copy the whole model folder again",
+        ) from error
     return watched(scheduler, watcher)
 
 

@@ -67,10 +67,9 @@ class ModelCache:
         """Drop unused models, longest unused first, until at most `keep` are left; whether any was dropped."""
         dropped: list[HostedModel] = []
         with self._lock:
-            resident = [key for key, place in self._places.items() if place.model is not None]
-            for key in resident[: max(0, len(resident) - keep)]:
-                place = self._places[key]
-                if place.users == 0 and place.model is not None:
+            resident = sum(place.model is not None for place in self._places.values())
+            for key, place in list(self._places.items()):
+                if resident - len(dropped) > keep and place.users == 0 and place.model is not None:
                     dropped.append(place.model)
                     del self._places[key]
         for model in dropped:

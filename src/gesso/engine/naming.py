@@ -56,7 +56,7 @@ def destination(out: Path | None, settings: Settings, *, count: int, asked: Outp
     suffix = out.suffix.lower()
     if suffix in _OTHER_SUFFIXES:
         raise InputError(f"`{out}` asks for a format that is not written", hint=f"known: {', '.join(SUFFIXES)}")
-    if suffix not in SUFFIXES or out.is_dir():
+    if suffix not in SUFFIXES or os.path.isdir(out):
         pattern = settings.output_pattern.rpartition("/")[2]
         return Destination(file=None, folder=out, pattern=pattern, output_format=None)
     if count > 1:

@@ -42,19 +42,11 @@ def _footprint(
         channels=network.channels,
         bytes_per_value=_BYTES[_precision(network, resolved)],
         vae_factor=description.vae_factor,
-        patch=_patch(network),
+        patch=network.patch,
     )
     return Footprint(
         name=network.name, weight_bytes=_weight_bytes(network, resolved), activation_bytes=activation_bytes
     )
-
-
-def _patch(network: ComponentDescription) -> int:
-    """Latents that a token stands for along each side. Flux packs 2x2 before its network, whose config says 1."""
-    if network.name.startswith("unet"):
-        return 1
-    patch = network.config.get("patch_size")
-    return patch if isinstance(patch, int) and patch > 1 else 2
 
 
 def _weight_bytes(network: ComponentDescription, resolved: ResolvedImageRequest) -> int:

@@ -5,12 +5,12 @@ caller and passed in.
 """
 
 from collections.abc import Callable
-from difflib import get_close_matches
 
 from gesso.core.errors import DeviceError, InputError
 from gesso.core.requests import MAX_PROMPT_CHARACTERS, MAX_SEED, ImageRequest, Precision, ResolvedImageRequest
 from gesso.core.settings import Settings
 from gesso.devices.base import Device
+from gesso.engine.arguments import broken_character, check_arguments
 from gesso.engine.facts import ModelFacts
 from gesso.engine.samplers.table import resolve_sampler
 
@@ -18,22 +18,8 @@ MAX_STEPS = 10_000
 MAX_COUNT = 100_000
 MAX_SIDE_PX = 16_384
 MAX_PRIORITY = 100
-
-ENGINE_ARGUMENTS = {
-    "prompt": "the prompt",
-    "negative_prompt": "`negative_prompt`",
-    "width": "`width`",
-    "height": "`height`",
-    "num_inference_steps": "`steps`",
-    "guidance_scale": "`guidance`",
-    "guidance_rescale": "`guidance_rescale`",
-    "num_images_per_prompt": "`count`",
-    "clip_skip": "`clip_skip`",
-    "generator": "`seed`",
-    "output_type": "`output_format`",
-}
-"""Arguments of pipelines that the engine sets, and the field of a request that stands for each."""
-_NEVER_ARGUMENTS = frozenset({"return_dict", "callback_on_step_end", "callback_on_step_end_tensor_inputs", "callback"})
+MAX_DEADLINE_SECONDS = 30 * 24 * 3600
+"""Timers cannot wait for ever: on Windows 49 days is the most."""
 
 
 def resolve(
@@ -49,7 +35,9 @@ def resolve(
         UnknownNameError: no such sampler or schedule.
         DeviceError: the device cannot compute in the precision asked for.
     """
+    _check_texts(request, facts)
     _check_ranges(request)
+    _check_steps(request, facts)
     _check_arguments(request, facts)
     width, height = _size(request, facts)
     sampler, schedule = resolve_sampler(
@@ -83,13 +71,21 @@ def resolve(
     )
 
 
-def _check_ranges(request: ImageRequest) -> None:
-    for name, text in (("prompt", request.prompt), ("negative prompt", request.negative_prompt or "")):
-        if len(text) > MAX_PROMPT_CHARACTERS:
+def _check_texts(request: ImageRequest, facts: ModelFacts) -> None:
+    prompts = {"prompt": request.prompt, "negative prompt": request.negative_prompt}
+    for name, text in (prompts | {"model": facts.reference, "owner": request.owner}).items():
+        problem = broken_character(text or "")
+        if problem is not None:
+            raise InputError(f"The {name} holds {problem}", hint="take it out; texts are Unicode, from the shell UTF-8")
+    for name, text in prompts.items():
+        if len(text or "") > MAX_PROMPT_CHARACTERS:
             raise InputError(
-                f"The {name} has {len(text):,} characters, at most {MAX_PROMPT_CHARACTERS:,} are read",
+                f"The {name} has {len(text or ''):,} characters, at most {MAX_PROMPT_CHARACTERS:,} are read",
                 hint="shorten it; nothing of a prompt is ever cut off silently",
             )
+
+
+def _check_ranges(request: ImageRequest) -> None:
     ranges: tuple[tuple[str, float | None, float, float], ...] = (
         ("steps", request.steps, 1, MAX_STEPS),
         ("count", request.count, 1, MAX_COUNT),
@@ -98,21 +94,24 @@ def _check_ranges(request: ImageRequest) -> None:
         ("guidance rescale", request.guidance_rescale, 0, 1),
         ("clip skip", request.clip_skip, 1, 12),
         ("priority", request.priority, -MAX_PRIORITY, MAX_PRIORITY),
-        ("deadline", request.deadline_seconds, 0, float("inf")),
+        ("deadline", request.deadline_seconds, 0, MAX_DEADLINE_SECONDS),
     )
     for name, value, least, most in ranges:
         if value is not None and not least <= value <= most:
-            raise InputError(f"Asked for {name} {value:g}", hint=f"{name} is {least:g} to {most:g}")
+            found = f"{value:g}" if isinstance(value, float) else value  # whole numbers in full, however long
+            raise InputError(f"Asked for {name} {found}", hint=f"{name} is {least} to {most}")
+
+
+def _check_steps(request: ImageRequest, facts: ModelFacts) -> None:
+    most = facts.most_steps
+    if request.steps is not None and most is not None and request.steps > most:
+        raise InputError(
+            f"Asked for {request.steps} steps, `{facts.name}` has timesteps for {most}", hint=f"steps is 1 to {most}"
+        )
 
 
 def _check_arguments(request: ImageRequest, facts: ModelFacts) -> None:
-    for name in request.arguments:
-        if name in ENGINE_ARGUMENTS:
-            raise InputError(f"`{name}` is set by Gesso", hint=f"use {ENGINE_ARGUMENTS[name]} instead")
-        if name not in facts.accepts or name in _NEVER_ARGUMENTS:
-            offered = sorted(facts.accepts - set(ENGINE_ARGUMENTS) - _NEVER_ARGUMENTS)
-            nearest = get_close_matches(name, offered, n=3) or offered
-            raise InputError(f"`{facts.pipeline}` takes no argument `{name}`", hint=f"it takes {', '.join(nearest)}")
+    check_arguments(request.arguments, facts)
     needs: tuple[tuple[bool, str, str], ...] = (
         (request.width is not None, "width", "a width"),
         (request.height is not None, "height", "a height"),

@@ -38,23 +38,27 @@ class RequestJournal:
             began = ImageRequest.model_validate(kept["asked"])
             resolved = ResolvedImageRequest.model_validate(kept["resolved"])
         except (ValueError, KeyError, TypeError, ValidationError) as error:
-            raise InputError(f"`{path}` is damaged", hint="remove the folder to begin anew") from error
+            raise _damaged(path) from error
         if _determining(began) != _determining(asked):
             raise InputError(
                 f"The journal `{self.folder}` was begun by another request", hint="give each request its own folder"
             )
         return resolved
 
-    def calls(self, name: str) -> Journal:
-        """The calls of one picture (`00000`, …), or of the conditioning that all share."""
-        return Journal(self.folder / name)
+    def calls(self, name: str, *, run: str = "") -> Journal:
+        """The calls of one picture (`00000`, …), or of the conditioning that all share, made by `run`."""
+        return Journal(self.folder / name, run=run)
 
     def saved(self) -> dict[int, Path]:
-        """Pictures that were written already, by index."""
+        """Pictures that were written already, by index. One that somebody removed is made again."""
         path = self.folder / _SAVED
         if not path.is_file():
             return {}
-        return {int(index): Path(where) for index, where in json.loads(path.read_bytes()).items()}
+        try:
+            places = {int(index): Path(where) for index, where in json.loads(path.read_bytes()).items()}
+        except (ValueError, TypeError, AttributeError) as error:
+            raise _damaged(path) from error
+        return {index: where for index, where in places.items() if where.is_file()}
 
     def mark_saved(self, index: int, where: Path) -> None:
         """A picture is safe: it is not made again, and its calls are not needed any more."""
@@ -70,6 +74,10 @@ class RequestJournal:
             (self.folder / name).unlink(missing_ok=True)
         if self.folder.is_dir() and not any(self.folder.iterdir()):
             self.folder.rmdir()
+
+
+def _damaged(path: Path) -> InputError:
+    return InputError(f"`{path}` is damaged", hint="remove the folder to begin anew")
 
 
 def _determining(request: ImageRequest) -> ImageRequest:

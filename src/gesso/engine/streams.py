@@ -72,13 +72,15 @@ class Dispatcher:
     def __init__(self, report: Callable[[BaseException], None]) -> None:
         self._queue: SimpleQueue[tuple[Callable[[Event], None], EventStream] | None] = SimpleQueue()
         self._report = report
+        self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
 
     def publish(self, stream: EventStream, listener: Callable[[Event], None], news: News) -> None:
         """Queue one event for `listener`."""
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="gesso-events", daemon=True)
-            self._thread.start()
+        with self._lock:  # one thread for all listeners, also if two requests publish their first event at once
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="gesso-events", daemon=True)
+                self._thread.start()
         stream.publish(news)
         self._queue.put((listener, stream))
 

@@ -40,6 +40,13 @@ from gesso.primer import weights_folder
 
 logger = logging.getLogger(__name__)
 
+
+def usable_cores() -> int:
+    """Cores that this process may use; only Linux says which these are."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
+
+
 class Studio:
     """Makes pictures. Safe to use from many threads; a context manager that closes itself.
 
@@ -109,9 +116,9 @@ class Studio:
 
     def resolve(self, request: ImageRequest) -> ResolvedImageRequest:
         """What would be done. Raises like `submit`."""
-        asked = request.model or self.settings.model
+        asked = request.model if request.model is not None else self.settings.model
         facts = facts_of(self.store.find(asked), asked=asked)
-        device = choose.choose(request.device or self.settings.device)
+        device = choose.choose(request.device if request.device is not None else self.settings.device)
         return resolve(request, facts, device, self.settings, seed=secrets.randbelow(MAX_SEED + 1))
 
     def _start(
@@ -142,9 +149,9 @@ class Studio:
                 raise ClosedError("The studio is closed")
             self._handles[handle.id] = (handle, job)
         handle.publish(news(Queued))
-        if self._unused_gpu is not None:
-            job.warn(self._unused_gpu)
-            self._unused_gpu = None
+        unused_gpu, self._unused_gpu = self._unused_gpu, None
+        if unused_gpu is not None:
+            job.warn(unused_gpu)
         self._warn_of_idle_fields(job)
         # A cancelled request must end also while all its pictures still wait for room.
         handle.cancel_token.on_cancel(job.cancel_waiting)
@@ -175,7 +182,7 @@ class Studio:
     def _load(self, description: ModelDescription, resolved: ResolvedImageRequest, job: Job) -> HostedModel:
         worker = self._worker(choose.choose(resolved.device))
         plan, room_bytes = plan_for(description, resolved, worker.device)
-        worker.residency.room_bytes = room_bytes
+        worker.residency.allot(room_bytes, resident_bytes=plan.needed_bytes - plan.workspace_bytes)
         vae, others = DTYPES[resolved.vae_precision], DTYPES[resolved.precision]
         identity = self._identities.digest_or_pending(description)
         loaded = model_loading.load(
@@ -215,7 +222,7 @@ class Studio:
                 raise ClosedError("The studio is closed")
             worker = self._workers.get(device.name)
             if worker is None:
-                threads = self.settings.threads or len(os.sched_getaffinity(0))
+                threads = self.settings.threads or usable_cores()
                 residency = Residency(torch.device(device.name))
                 worker = self._workers[device.name] = DeviceWorker(device, threads=threads, residency=residency)
             return worker

@@ -107,6 +107,18 @@ def describe(path: Path, *, name: str | None = None) -> ModelDescription:
     Raises:
         ModelError: it is not a model folder, or a part of it is missing or broken; names the part.
     """
+    try:
+        return _described(path, name)
+    except OSError as error:
+        raise ModelError(
+            f"`{error.filename or path}` could not be read: {error.strerror or error}",
+            hint="check the path and the rights of the folder",
+        ) from error
+    except (TypeError, ValueError, ArithmeticError, LookupError, AttributeError) as error:
+        raise ModelError(f"A config in `{path}` holds a value of the wrong kind: {error}", hint=AGAIN) from error
+
+
+def _described(path: Path, name: str | None) -> ModelDescription:
     index = _read_index(path)
     pipeline_class, custom_class = _pipeline_class(path, index)
     parts = {part: value for part, value in index.items() if not part.startswith("_") and _is_part(value)}

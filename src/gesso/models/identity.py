@@ -71,8 +71,7 @@ class Identities:
             digest = self._remembered(path, stamp)
             if digest is None:
                 digest = _file_digest(path)
-                if _stamp(path) == stamp:  # else it was written to meanwhile: true of nothing, worth no memory
-                    fresh[str(path.resolve())] = [*stamp, digest]
+                fresh[str(path.resolve())] = [*stamp, digest]  # the stamp from before: a later change shows
             total.update(f"{name}\0{digest}\n".encode())
         if fresh:
             self._remember(fresh)

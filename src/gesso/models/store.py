@@ -40,7 +40,7 @@ class ModelStore:
     def __init__(
         self, settings: Settings, bundled: Mapping[str, Path] | None = None, *, hub_cache: Path | None = None
     ) -> None:
-        self._folders = tuple(folder.expanduser() for folder in settings.model_folders)
+        self._folders = tuple(_at_home(folder) for folder in settings.model_folders)
         self._bundled = dict(bundled or {})
         self._hub_cache = hub_cache if hub_cache is not None else default_hub_cache()
 
@@ -62,11 +62,9 @@ class ModelStore:
         places = self._places()
         if name in places:
             return describe(places[name], name=name)
-        path = Path(name).expanduser()
-        if name and path.exists():
-            return describe(path)
-        if _looks_like_path(name):
-            return describe(path)  # raises, and says what is there instead
+        path = _at_home(name)
+        if _looks_like_path(name) or (name and os.path.lexists(path)):
+            return describe(path)  # or raises, and says what is there instead
         raise self._unknown(name, [*places])
 
     def _unknown(self, name: str, known: Names) -> UnknownNameError:
@@ -109,12 +107,17 @@ def default_hub_cache() -> Path:
     return Path(home).expanduser() / "hub"
 
 
+def _at_home(path: str | Path) -> Path:
+    """`~` in full; left alone, and so not found, where nobody has that name."""
+    return Path(os.path.expanduser(path))
+
+
 def _looks_like_path(name: str) -> bool:
     return name.startswith((".", "~", os.sep)) or Path(name).is_absolute()
 
 
 def _model_folders(folder: Path, depth: int) -> Iterator[Path]:
-    if (folder / INDEX_FILE).is_file():
+    if os.path.isfile(folder / INDEX_FILE):  # false also for a folder that is not ours to read
         yield folder
         return  # the folders inside are its components
     if depth == 0:
@@ -140,7 +143,7 @@ def _cached_models(cache: Path) -> Iterator[tuple[str, Path]]:
         name = "/".join(repo.name.removeprefix("models--").split("--", maxsplit=1))
         try:
             revision = (repo / "refs" / "main").read_text(encoding="utf-8").strip()
-        except OSError:
+        except (OSError, UnicodeDecodeError):
             continue
         snapshot = repo / "snapshots" / revision
         if (snapshot / INDEX_FILE).is_file():
