@@ -252,15 +252,20 @@ class VirtualStudio:
 
 
 @cache
-def alone(plan: Plan) -> Outcome:
-    """The picture in a studio of its own; what does not determine pixels is taken out, so that few are made."""
-    [outcome] = VirtualStudio().run(plan)
+def _alone(plan: Plan) -> Outcome:
+    [outcome] = _quiet_studio().run(plan)
     assert outcome.error is None
     return outcome
 
 
+@cache
+def _quiet_studio() -> VirtualStudio:
+    return VirtualStudio()
+
+
 def solo(plan: Plan) -> Outcome:
-    return alone(replace(plan, priority=0, arrival_seconds=0.0, between_seconds=0.01))
+    """What the picture is when nobody else is there; what does not determine its pixels is taken out."""
+    return _alone(replace(plan, priority=0, arrival_seconds=0.0, between_seconds=0.01))
 
 
 def drive(plan: Plan, call: Callable[[str, Any], Any]) -> torch.Tensor:

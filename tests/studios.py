@@ -48,9 +48,7 @@ def batch_rows(recipe: Recipe) -> set[int]:
 
 def foreign_rows(recipe: Recipe) -> int:
     """Rows of others that ran beside this picture's."""
-    return sum(
-        segment.batch_rows - segment.rows for entry in recipe.run.trace for segment in entry.segments
-    )
+    return sum(segment.batch_rows - segment.rows for entry in recipe.run.trace for segment in entry.segments)
 
 
 def run_together(opened: Studio, requests: list[ImageRequest], *, timeout: float = 100) -> list[Result]:
@@ -72,6 +70,8 @@ def mixed_requests(model: Path | str, count: int, **fields: Any) -> list[ImageRe
                 "seed": 100 + index,
                 "steps": next(steps),
                 "guidance": next(guidance),
+                "width": None if model == "primer" else zoo.PICTURE_PX,
+                "height": None if model == "primer" else zoo.PICTURE_PX,
             }
             | fields
         )

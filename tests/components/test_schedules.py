@@ -30,7 +30,7 @@ def schedule(number: int) -> list[Plan]:
     endings: list[Ending] = ["well", "raises", "nan", "cancelled", "late"]
     return [
         Plan(
-            seed=chance.randrange(6),
+            seed=chance.randrange(3),
             steps=chance.randint(3, 12),
             guided=chance.random() < 0.5,
             size=chance.choice([8, 12]),

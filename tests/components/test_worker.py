@@ -10,7 +10,7 @@ import torch
 
 from bench import Bench, BenchWorker, rows
 from callers import Caller, HoldableWorker, results, together
-from gesso.components.call import GradientError
+from gesso.components.arguments import GradientError
 from gesso.components.execute import IN_FLIGHT
 from gesso.components.hosting import Hosting
 from gesso.core.errors import ClosedError

@@ -3,17 +3,23 @@
 from typing import Any
 
 import pytest
-import studios
 import torch
-import zoo
 
+import studios
+import zoo
 from gesso.core.registry import load_dotted
 from gesso.core.requests import ImageRequest
 from gesso.engine.facts import facts_of
 from gesso.engine.samplers.scheduler import build
 from gesso.models.folder import describe
 
-DIFFUSION = [("default", "automatic"), ("Euler", "automatic"), ("Euler a", "automatic"), ("DPM++ 2M", "karras"), ("Heun", "karras")]
+DIFFUSION = [
+    ("default", "automatic"),
+    ("Euler", "automatic"),
+    ("Euler a", "automatic"),
+    ("DPM++ 2M", "karras"),
+    ("Heun", "karras"),
+]
 FLOW = [("default", "automatic"), ("Euler", "automatic")]
 SAMPLERS = {"sd1": DIFFUSION, "sd2": DIFFUSION[:2], "sdxl": DIFFUSION, "sd3": FLOW, "flux-dev": FLOW}
 CASES = [(kind, sampler, schedule) for kind, pairs in SAMPLERS.items() for sampler, schedule in pairs]
@@ -60,8 +66,14 @@ def plain(kind: str, prompt: str, sampler: str, schedule: str, *, guidance: floa
     if sampler == "default":
         scheduler = pipeline.scheduler  # the folder's own object, untouched by us
     return studios.plain_image(
-        kind, embeddings, scheduler=scheduler, seed=seed, num_inference_steps=steps, guidance_scale=guidance,
-        width=64, height=64,
+        kind,
+        embeddings,
+        scheduler=scheduler,
+        seed=seed,
+        num_inference_steps=steps,
+        guidance_scale=guidance,
+        width=64,
+        height=64,
     )
 
 
@@ -70,8 +82,15 @@ def test_a_lone_picture_has_the_bytes_of_plain_diffusers(kind: str, sampler: str
     expected = plain(kind, "a red circle", sampler, schedule, guidance=4.0, seed=11, steps=4)
     with studios.studio() as studio:
         result = studio.generate(
-            "a red circle", model=str(zoo.saved(kind)), sampler=sampler, schedule=schedule, guidance=4.0, seed=11,
-            steps=4, width=64, height=64,
+            "a red circle",
+            model=str(zoo.saved(kind)),
+            sampler=sampler,
+            schedule=schedule,
+            guidance=4.0,
+            seed=11,
+            steps=4,
+            width=64,
+            height=64,
         )
     assert result.images[0].tobytes() == expected.tobytes()
     assert studios.foreign_rows(result.recipes[0]) == 0
@@ -114,7 +133,12 @@ def test_two_models_side_by_side_do_not_see_each_other() -> None:
 
 def test_a_pipeline_of_no_first_class_family_runs_and_says_that_it_runs_alone(caplog: pytest.LogCaptureFixture) -> None:
     with studios.studio() as studio:
-        requests = [ImageRequest(model=str(zoo.saved("pixart")), prompt="a red circle", seed=seed, steps=3, width=256, height=256) for seed in (1, 2)]
+        requests = [
+            ImageRequest(
+                model=str(zoo.saved("pixart")), prompt="a red circle", seed=seed, steps=3, width=256, height=256
+            )
+            for seed in (1, 2)
+        ]
         one, two = studios.run_together(studio, requests)
     assert one.recipes[0].resolved.family == "other"
     assert one.images[0].tobytes() != two.images[0].tobytes()

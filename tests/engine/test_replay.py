@@ -3,16 +3,15 @@
 from pathlib import Path
 
 import pytest
-import studios
-import zoo
 from PIL import Image, PngImagePlugin
 
+import studios
+import zoo
 from gesso.core.errors import ReplayError
 from gesso.core.recipe import Recipe
 from gesso.core.requests import OutputFormat
 from gesso.engine import pictures
 from gesso.engine.replay import Verdict, replay
-from gesso.engine.studio import Studio
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +48,9 @@ def test_one_altered_shape_is_noticed(crowd: list[Path], tmp_path: Path) -> None
     index = next(i for i, entry in enumerate(recipe.run.trace) if entry.component == "unet")
     entry = recipe.run.trace[index]
     segment = entry.segments[0]
-    altered = entry.model_copy(update={"segments": (segment.model_copy(update={"batch_rows": segment.batch_rows + 3}),)})
+    altered = entry.model_copy(
+        update={"segments": (segment.model_copy(update={"batch_rows": segment.batch_rows + 3}),)}
+    )
     trace = (*recipe.run.trace[:index], altered, *recipe.run.trace[index + 1 :])
     changed = recipe.model_copy(update={"run": recipe.run.model_copy(update={"trace": trace})})
     with studios.studio() as studio:
@@ -80,12 +81,15 @@ def test_one_altered_pixel_is_noticed(crowd: list[Path], tmp_path: Path) -> None
     assert report.distance == 1
 
 
-def test_another_thread_count_is_not_comparable(crowd: list[Path]) -> None:
-    with Studio(studios.settings(threads=2)) as studio:
-        report = replay(studio, crowd[0])
+def test_another_thread_count_is_not_comparable(crowd: list[Path], tmp_path: Path) -> None:
+    image, recipe = parts(crowd[0])
+    elsewhere = recipe.run.fingerprint.model_copy(update={"threads": 3})
+    changed = recipe.model_copy(update={"run": recipe.run.model_copy(update={"fingerprint": elsewhere})})
+    with studios.studio() as studio:
+        report = replay(studio, rewritten(crowd[0], changed, image, tmp_path / "elsewhere.png"))
     assert report.verdict is Verdict.NOT_COMPARABLE
-    assert "threads 1 → 2" in report.lines[0]
-    assert report.distance <= 2
+    assert "threads 3 → 1" in report.lines[0]
+    assert report.distance == 0
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "webp"])

@@ -5,8 +5,8 @@ import sys
 from pathlib import Path
 
 import pytest
-import studios
 
+import studios
 from gesso.core.errors import InputError
 from gesso.core.requests import ImageRequest
 from gesso.engine.replay import Verdict, replay
@@ -70,7 +70,9 @@ def test_pictures_that_were_saved_are_not_made_again(tmp_path: Path) -> None:
     with studios.studio() as studio:
         result = studio.submit(asked, journal=journal.folder).result(60)
         for picture in result.pictures[:2]:
-            journal.mark_saved(picture.index, tmp_path / f"{picture.index}.png")
+            path = tmp_path / f"{picture.index}.png"
+            picture.image.save(path)
+            journal.mark_saved(picture.index, path)
         again = studio.submit(asked, journal=journal.folder).result(60)
     assert [picture.index for picture in again.pictures] == [2]
     assert again.images[0].tobytes() == result.images[2].tobytes()

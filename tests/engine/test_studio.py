@@ -6,10 +6,10 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-import studios
 import torch
-import zoo
 
+import studios
+import zoo
 from gesso.core.errors import CancelledError, ClosedError, DeadlineError, InputError, UnknownNameError
 from gesso.core.events import Event, ImageCompleted, PreviewReady, StepCompleted, Warned
 from gesso.core.requests import ImageRequest
@@ -37,7 +37,9 @@ def test_pictures_of_one_request_share_conditioning_and_differ_by_seed() -> None
         second = studio.generate("a red circle", seed=6, steps=3)
     assert len({image.tobytes() for image in result.images}) == 3
     assert studios.distance(result.images[1], second.images[0]) <= 1.5 / 255
-    texts = {entry.digest for recipe in result.recipes for entry in recipe.run.trace if entry.component == "text_encoder"}
+    texts = {
+        entry.digest for recipe in result.recipes for entry in recipe.run.trace if entry.component == "text_encoder"
+    }
     assert len(texts) == 1
 
 

@@ -1,5 +1,6 @@
 """The commands of `gesso` and the options that all of them share."""
 
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,6 +10,7 @@ from gesso import __version__
 from gesso.cli import doctor, generate, models, replay, samplers, show
 from gesso.cli.commands import Commands
 from gesso.cli.invocation import Invocation, pairs
+from gesso.core.errors import UsageError
 
 app = typer.Typer(
     cls=Commands,
@@ -55,6 +57,11 @@ def gesso(
         return
     flags: dict[str, Any] = pairs("--setting", setting)
     if model_folder:
+        missing = next((folder for folder in model_folder if not os.path.isdir(os.path.expanduser(folder))), None)
+        if missing is not None:
+            raise UsageError(
+                f"`--model-folder`: there is no folder `{missing}`", hint="give a folder that holds models"
+            )
         flags["model_folders"] = tuple(model_folder)
     if threads is not None:
         flags["threads"] = threads

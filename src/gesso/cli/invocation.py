@@ -59,10 +59,14 @@ def _json_or_text(option: str, key: str, text: str) -> Any:
     try:
         return json.loads(text, parse_constant=_no_constant)
     except RecursionError as error:
-        raise UsageError(f"`{option} {key}=…` has too many brackets inside each other", hint="write it flatter") from error
+        raise UsageError(
+            f"`{option} {key}=…` has too many brackets inside each other", hint="write it flatter"
+        ) from error
     except ValueError as error:
         if text.startswith(("{", "[", '"')):
-            hint = "put the whole option in single quotes, so that the shell leaves the double ones alone"
+            hint = (
+                "put it in single quotes for the shell; a text that begins with a bracket, in double quotes inside them"
+            )
             raise UsageError(f"`{option} {key}=…` is not valid JSON: {error}", hint=hint) from error
         return text
 

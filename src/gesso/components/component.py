@@ -3,25 +3,23 @@
 from collections import deque
 from collections.abc import Callable, Mapping
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
 from gesso.backends.base import Backend
 from gesso.backends.eager import EagerBackend
-from gesso.components.call import Call, agreement_key, bind, canonical, refuse_gradients
+from gesso.components.arguments import agreement_key, bind, canonical, refuse_gradients
+from gesso.components.call import Call
 from gesso.components.layouts import CallLayout, hosted_methods, layouts_of
+from gesso.components.residency import Weights
 from gesso.components.scope import CURRENT, ImageScope
 from gesso.components.slots import fits
 from gesso.components.trace import digest
 from gesso.components.tree import mapped, tensors
+from gesso.components.worker import DeviceWorker
 from gesso.core.errors import DeadlineError
 from gesso.core.recipe import TraceEntry
-
-if TYPE_CHECKING:
-    from gesso.components.residency import Weights
-    from gesso.components.worker import DeviceWorker
-
 
 Listener = Callable[[str], None]
 """Is told, once, of what a component cannot do; called on whatever thread finds out."""
@@ -46,8 +44,8 @@ class Component:
         module: torch.nn.Module,
         *,
         name: str,
-        worker: "DeviceWorker",
-        weights: "Weights",
+        worker: DeviceWorker,
+        weights: Weights,
         dtype: torch.dtype,
         device: torch.device | None = None,
         latents_device: torch.device | None = None,
@@ -134,10 +132,10 @@ class Component:
         named = bind(self.module_class, method, args, kwargs)
         if named is None:
             raise TypeError(f"`{self.name}.{method}` takes positional arguments only and cannot be hosted")
-        refuse_gradients(self, named)
+        refuse_gradients(self.name, named)
         states = tuple(scope.call_states.get(self.name, ()))
         layout = self._layouts.get(method)
-        arguments = None if layout is None else canonical(self, layout, named)
+        arguments = None if layout is None else canonical(named, layout, device=self.device, dtype=self.dtype)
         if layout is None and method not in self._stopped:
             self.tell(f"`{self.module_class.__name__}` has no row data: its calls run alone")
         elif layout is not None and arguments is None:
@@ -155,7 +153,7 @@ class Component:
             layout=layout if mergeable else None,
             rows=rows,
             # What is run again runs as it ran: by itself, in the recorded slots.
-            key=agreement_key(self, method, layout, arguments, states, scope.exact)
+            key=(id(self), method, states, scope.exact, agreement_key(arguments, layout))
             if layout is not None and arguments is not None and scope.placements is None
             else None,
             states=states,

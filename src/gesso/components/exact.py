@@ -30,7 +30,7 @@ def rows_keep_to_themselves(
     """
     straight = list(range(rows))
     own = _row_digests(run, arguments, layout, straight)
-    # Reversed: other slots. All the largest, all the smallest row: other neighbours, so that a scale shared by all shows.
+    # Reversed: other slots. All the largest, all the smallest row: other neighbours, so that a shared scale shows.
     return all(
         found == own[row]
         for order in (straight[::-1], [0] * rows, [rows - 1] * rows)

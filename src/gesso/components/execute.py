@@ -9,8 +9,7 @@ from typing import Any
 
 import torch
 
-from gesso.components.call import Call
-from gesso.components.component import Component
+from gesso.components.call import Call, Callee
 from gesso.components.exact import rows_keep_to_themselves
 from gesso.components.merge import merged
 from gesso.components.residency import Residency
@@ -54,8 +53,8 @@ class Executor:
         self.device = device
         self.residency = residency
         # Components are held weakly: a model that was let go must not stay in memory for a measurement.
-        self._in_flight: deque[tuple[weakref.ref[Component], str, Marker, Marker]] = deque()
-        self._exact_shapes: weakref.WeakKeyDictionary[Component, dict[Any, bool]] = weakref.WeakKeyDictionary()
+        self._in_flight: deque[tuple[weakref.ref[Callee], str, Marker, Marker]] = deque()
+        self._exact_shapes: weakref.WeakKeyDictionary[Callee, dict[Any, bool]] = weakref.WeakKeyDictionary()
 
     def run(self, calls: Sequence[Call]) -> None:
         """Answer all `calls`, which agree. Never raises what a network raises."""
@@ -213,4 +212,3 @@ def _answered_already(call: Call) -> bool:
 
 def _one_forward(call: Call) -> list[Forward]:
     return place([call.rows], max_rows=call.rows, bucket_rows=None)
-

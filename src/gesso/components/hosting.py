@@ -1,7 +1,6 @@
 """Hosting networks: by object identity, and counted, because models share networks."""
 
 import threading
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -98,11 +97,19 @@ class Hosting:
                 for other in self._hosted.values()
                 if other.component.weights is component.weights and other is not found
             ]
-            for hosted in (*parts, found):
-                del self._hosted[id(hosted.component.module)]
-                face.take_off(hosted.component)
-        with suppress(ClosedError):  # a worker that is gone holds no place
-            component.worker.run(lambda: component.worker.residency.forget(component.weights)).result()
+            leaving = [hosted.component for hosted in (*parts, found)]
+            for other in leaving:
+                del self._hosted[id(other.module)]
+
+        def let_go() -> None:
+            component.worker.residency.forget(component.weights)
+            for other in leaving:
+                face.take_off(other)
+
+        try:  # between two batches: a forward whose caller gave up may still be running in it
+            component.worker.run(let_go).result()
+        except ClosedError:  # a worker that is gone runs nothing and holds no place
+            let_go()
 
     def __len__(self) -> int:
         with self._lock:

@@ -1,8 +1,8 @@
 """What merges, as data of the component's class. A class that is not here runs alone: fail closed.
 
-The condition for an entry is that rows do not influence each other. Paths name arguments (`added_cond_kwargs.text_embeds`);
-a star stands for one level (`down_block_additional_residuals.*`). A tensor at a path that is not named makes its call
-run alone; values that are no tensors must be equal for calls to agree.
+The condition for an entry is that rows do not influence each other. Paths name arguments, such as
+`added_cond_kwargs.text_embeds`; a star stands for one level (`down_block_additional_residuals.*`). A tensor at a path
+that is not named makes its call run alone; values that are no tensors must be equal for calls to agree.
 """
 
 from collections.abc import Mapping

@@ -40,7 +40,10 @@ class Meter:
                 self._settle(keep=8)
 
     def _settle(self, *, keep: int) -> None:
-        settled, self._durations = self._durations[: len(self._durations) - keep], self._durations[-keep:] if keep else []
+        settled, self._durations = (
+            self._durations[: len(self._durations) - keep],
+            self._durations[-keep:] if keep else [],
+        )
         self._seconds += sum(seconds() * share for seconds, share in settled)
 
     def total(self) -> Metering:

@@ -3,7 +3,6 @@
 A pipeline knows nothing of requests, so what a call must know about its request travels in a context variable.
 """
 
-import itertools
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
@@ -22,8 +21,6 @@ from gesso.components.tree import tensors
 from gesso.core.clock import Clock, MonotonicClock
 from gesso.core.errors import CancelledError, DeadlineError, NonFiniteError
 from gesso.devices.base import Marker
-
-_ages = itertools.count()
 
 
 class CancelToken:
@@ -80,7 +77,6 @@ class ImageScope:
     """One running picture. Used by its own thread; the worker only reads it and adds to the meter.
 
     Attributes:
-        age: order of acceptance; smaller goes first among equal priorities.
         deadline: on `clock`, in seconds; `None` is never.
         call_states: what shall be entered around every call of a component, by component name.
         placements: when replaying, where each call ran; `None` otherwise.
@@ -102,7 +98,6 @@ class ImageScope:
     trace: TraceRecorder = field(default_factory=TraceRecorder)
     meter: Meter = field(default_factory=Meter)
     step: int | None = None
-    age: int = field(default_factory=lambda: next(_ages))
     _unread: "deque[tuple[torch.Tensor | _LateFlag, str, int | None, int]]" = field(default_factory=deque)
 
     def check(self) -> None:

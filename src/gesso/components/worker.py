@@ -29,7 +29,9 @@ class DeviceWorker:
         threads: CPU threads that a network computes with; the count is the worker thread's own.
     """
 
-    def __init__(self, device: Device, *, threads: int, residency: Residency | None = None, clock: Clock | None = None) -> None:
+    def __init__(
+        self, device: Device, *, threads: int, residency: Residency | None = None, clock: Clock | None = None
+    ) -> None:
         self.device = device
         self.threads = threads
         self.clock = clock or MonotonicClock()
@@ -101,10 +103,10 @@ class DeviceWorker:
             raise ClosedError(self._end)
 
     def _live(self) -> None:
-        torch.get_num_threads()  # a thread's first use of torch takes over the count that any thread set last
-        torch.set_num_threads(self.threads)
         reason = f"The worker of `{self.device.name}` died"
         try:
+            torch.get_num_threads()  # a thread's first use of torch takes over the count that any thread set last
+            torch.set_num_threads(self.threads)
             while self._turn():
                 pass
         except BaseException as error:

@@ -1,8 +1,8 @@
 """What was asked and what was decided: two types, both frozen.
 
-`ImageRequest` is what a person or a program asks for; every field but the prompt may be left open. `ResolvedImageRequest`
-is what will be done; nothing in it is open. A resolved request, the weights and the code determine the pixels; the
-delivery fields (`priority`, `owner`, `output_format`) do not.
+`ImageRequest` is what a person or a program asks for; every field but the prompt may be left open.
+`ResolvedImageRequest` is what will be done; nothing in it is open. A resolved request, the weights and the code
+determine the pixels; the delivery fields (`priority`, `owner`, `output_format`) do not.
 """
 
 from enum import StrEnum

@@ -34,11 +34,11 @@ class Settings(BaseSettings):
     device: str | None = None
     precision: Precision | None = None
     exact: bool = False
-    threads: int | None = Field(default=None, ge=1)
+    threads: int | None = Field(default=None, ge=1, le=1024)
     """CPU threads that a network computes with; `None` is one for each core that this process may use."""
-    max_rows: int = Field(default=16, ge=1)
+    max_rows: int = Field(default=16, ge=1, le=1024)
     """Rows of one forward at most. A picture with guidance is two rows."""
-    exact_rows: int = Field(default=4, ge=1)
+    exact_rows: int = Field(default=4, ge=1, le=1024)
     """Rows of every forward in exact mode; a power of two."""
     max_images: int = Field(default=16, ge=1)
     """Pictures that run at the same time at most, for each priority."""
@@ -117,7 +117,7 @@ def load_settings(*, project: Path | None = None, user: Path | None = None, **fl
             sources[key] = f"environment variable `{name}`"
     given = {name: value for name, value in flags.items() if value is not None}
     merged.update(given)
-    sources.update(dict.fromkeys(given, "what was given with the call"))
+    sources.update(dict.fromkeys(given, "the command line"))
     try:
         return Settings(**merged)
     except ValidationError as error:
@@ -133,7 +133,7 @@ def _unusable(error: ValidationError, sources: Mapping[str, str]) -> SettingsErr
     source = sources.get(key, "the settings")
     reason = first["msg"].removeprefix("Value error, ")
     return SettingsError(
-        f"Setting `{key}{place}` is not usable: {reason} (found `{first.get('input')}`)", hint=f"change it in {source}"
+        f"Setting `{key}{place}` is not usable: {reason} (found `{first.get('input')}`)", hint=f"it is set by {source}"
     )
 
 
@@ -166,4 +166,3 @@ def _check_known(key: str, known: set[str], source: str) -> None:
         nearest = UnknownNameError("setting", key, sorted(known)).nearest
         hint = f"nearest: {', '.join(nearest)}" if nearest else "`gesso doctor` lists the settings"
         raise SettingsError(f"Unknown setting `{key}` in {source}", hint=hint)
-

@@ -35,7 +35,7 @@ _SET_BY_ENGINE = MappingProxyType(
 )
 """Arguments that the engine gives, and the field of a request that stands for each."""
 _SET_WITH_CONDITIONING = MappingProxyType(
-    {name: "the prompt" for name in ("prompt_2", "prompt_3", "prompt_embeds", "pooled_prompt_embeds")}
+    dict.fromkeys(("prompt_2", "prompt_3", "prompt_embeds", "pooled_prompt_embeds"), "the prompt")
     | {f"negative_{name}": "`negative_prompt`" for name in ("prompt_2", "prompt_3", "prompt_embeds")}
     | {"negative_pooled_prompt_embeds": "`negative_prompt`"}
 )
@@ -61,7 +61,9 @@ def check_arguments(arguments: Mapping[str, Any], facts: ModelFacts) -> None:
         _check_name(name, facts)
         problem = _problem(value)
         if problem is not None:
-            raise InputError(f"The argument `{name}` holds {problem}", hint="numbers, texts, lists and objects can be given")
+            raise InputError(
+                f"The argument `{name}` holds {problem}", hint="numbers, texts, lists and objects can be given"
+            )
         _fitted(name, value, facts)
 
 
@@ -91,7 +93,9 @@ def _check_name(name: str, facts: ModelFacts) -> None:
             f"`{facts.pipeline}` takes no argument `{name}`", hint=f"it takes {nearest}" if nearest else "leave it out"
         )
     if name in _FOR_ADAPTERS:
-        raise InputError(f"The argument `{name}` has no effect: it is for adapters, and none is loaded", hint="leave it out")
+        raise InputError(
+            f"The argument `{name}` has no effect: it is for adapters, and none is loaded", hint="leave it out"
+        )
     if not _is_data(facts.arguments[name]):
         raise InputError(
             f"`{name}` of `{facts.pipeline}` is `{_words(facts.arguments[name])}`, which a request cannot hold",

@@ -71,7 +71,14 @@ def pipeline_class(name: str) -> type:
 
 
 def facts_of(description: ModelDescription, *, asked: str | None = None) -> ModelFacts:
-    """Facts of a described model, which was `asked` for by that name or path. Raises `ModelError` for a pipeline that makes no pictures from text."""
+    """Facts of a described model.
+
+    Args:
+        asked: the name or path that it was asked for by.
+
+    Raises:
+        ModelError: its pipeline makes no pictures from text.
+    """
     name = description.pipeline_class
     signature = inspect.signature(pipeline_class(name).__call__)  # pyright: ignore[reportFunctionMemberAccess]
     arguments = argument_kinds(name)
@@ -97,8 +104,7 @@ def facts_of(description: ModelDescription, *, asked: str | None = None) -> Mode
         flow=_is_flow(description),
         own_conditioning=family is not None,
         distilled=distilled,
-        takes_guidance="guidance_scale" in arguments
-        and (family is None or not distilled or family.guidance_embedded),
+        takes_guidance="guidance_scale" in arguments and (family is None or not distilled or family.guidance_embedded),
         clip_skip=family is not None and family.clip_skip,
         vae_force_upcast=_vae_force_upcast(description),
         scheduler=description.scheduler_class or "",

@@ -9,13 +9,13 @@ from gesso.components.worker import DeviceWorker
 from gesso.core.recipe import Fingerprint
 from gesso.core.requests import ResolvedImageRequest
 
-_PACKAGES = ("gesso", "torch", "diffusers", "transformers")
+_PACKAGES = ("gesso", "diffusers", "transformers")
 
 
 @cache
 def versions() -> dict[str, str]:
     """Versions of the packages that compute."""
-    found: dict[str, str] = {}
+    found = {"torch": str(torch.__version__)}  # with the build, `+cpu` or `+cu130`, which the metadata leaves out
     for package in _PACKAGES:
         try:
             found[package] = version(package)

@@ -60,7 +60,9 @@ class Result:
             InputError: several pictures and one file name, or a suffix that does not fit the format asked for.
             StorageError: it could not be written; nothing half-written is left.
         """
-        return pictures.save(self.images, self.recipes, out=Path(out) if out is not None else None, settings=self.settings)
+        return pictures.save(
+            self.images, self.recipes, out=Path(out) if out is not None else None, settings=self.settings
+        )
 
 
 class Handle:

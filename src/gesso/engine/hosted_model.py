@@ -54,7 +54,9 @@ class HostedModel:
         self._pipeline_class = loaded.pipeline_class
         self._hosting = hosting
         self._modules = loaded.modules
-        self._others = {name: make_safe(other) if _is_tokenizer(other) else other for name, other in loaded.others.items()}
+        self._others = {
+            name: make_safe(other) if _is_tokenizer(other) else other for name, other in loaded.others.items()
+        }
         self._components: dict[str, Component] = {
             name: hosting.host(
                 module,

@@ -2,9 +2,9 @@
 
 import threading
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import torch
 
@@ -15,16 +15,35 @@ from gesso.components.trace import Placements, TraceRecorder
 from gesso.core.errors import CancelledError, ClosedError, DeadlineError, GessoError, drop_frames
 from gesso.core.events import Cancelled, Completed, Failed, ImageCompleted, ImageStarted, Warned
 from gesso.core.recipe import Fingerprint
+from gesso.core.requests import ResolvedImageRequest
+from gesso.core.settings import Settings
 from gesso.engine.fingerprint import fingerprint_of
 from gesso.engine.handle import Handle, Picture, Result
 from gesso.engine.hosted_model import HostedModel, hosted_component
 from gesso.engine.make import call_states, make_image, picture_of
+from gesso.engine.pool import ImagePool
 from gesso.engine.prompting import prompt_arguments
 from gesso.engine.resume import RequestJournal
 from gesso.engine.streams import news
 
-if TYPE_CHECKING:
-    from gesso.engine.studio import Studio
+
+class Workshop(Protocol):
+    """What a job needs of the studio that runs it."""
+
+    settings: Settings
+    pool: ImagePool
+
+    def hosted(self, resolved: ResolvedImageRequest, job: "Job") -> AbstractContextManager[HostedModel]:
+        """The model of a request, in memory for the length of the block; `job` is told of the loading."""
+        ...
+
+    def weights_identity(self, model: HostedModel, *, wait: bool) -> str:
+        """Identity of the weights of a model; `pending` if it is not known and not waited for."""
+        ...
+
+    def forget(self, handle: Handle) -> None:
+        """The request of `handle` has ended."""
+        ...
 
 
 @dataclass(kw_only=True)
@@ -37,7 +56,7 @@ class Job:
         deadline: on the workers' clock, seconds.
     """
 
-    studio: "Studio"
+    studio: Workshop
     handle: Handle
     indices: list[int]
     placements: Placements | None = None
@@ -218,9 +237,7 @@ class Job:
             if error is None:
                 warnings = tuple(self._warnings)
                 self.handle.publish(news(Completed))
-                result = Result(
-                    pictures=tuple(self.handle.pictures), settings=self.studio.settings, warnings=warnings
-                )
+                result = Result(pictures=tuple(self.handle.pictures), settings=self.studio.settings, warnings=warnings)
                 self.handle.finish(result)
             else:
                 self.handle.publish(_ending(error))

@@ -27,7 +27,6 @@ from gesso.engine.samplers.scheduler import build
 from gesso.engine.samplers.watch import watched
 from gesso.engine.streams import News, news
 
-
 _SHOWN_CHARACTERS = 300
 """Of what a pipeline says: some print whole tensors."""
 
@@ -40,7 +39,9 @@ class PipelineError(InputError):
         super().__init__(message, hint=f"change or leave out {given}" if given else otherwise)
 
 
-def call_states(model: HostedModel, resolved: ResolvedImageRequest, settings: Settings) -> dict[str, tuple[CallState, ...]]:
+def call_states(
+    model: HostedModel, resolved: ResolvedImageRequest, settings: Settings
+) -> dict[str, tuple[CallState, ...]]:
     """The state in which each component shall be during the calls of this request."""
     large = resolved.width * resolved.height > settings.vae_tiling_above_px
     if large and hasattr(model.network("vae"), "use_tiling"):

@@ -51,7 +51,10 @@ class ImagePool:
     def wake(self) -> None:
         """Start whatever can be started now."""
         while (claimed := self._claim()) is not None:
-            threading.Thread(target=self._work, args=claimed, name="gesso-image", daemon=True).start()
+            try:
+                threading.Thread(target=self._work, args=claimed, name="gesso-image", daemon=True).start()
+            except RuntimeError:  # the system gives no more threads: slower on this one, but made
+                self._work(*claimed)
 
     def _claim(self) -> tuple[int, Callable[[], None]] | None:
         with self._changed:

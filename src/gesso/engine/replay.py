@@ -88,7 +88,9 @@ def _on_a_device_that_is_here(resolved: ResolvedImageRequest) -> ResolvedImageRe
 def _distance(path: Path, again: Image.Image, recipe: Recipe) -> int:
     with Image.open(path) as opened:
         found = np.asarray(opened.convert("RGB"), dtype=np.int16)
-    made = np.asarray(pictures.compared_pixels(again, recipe.resolved.output_format, path).convert("RGB"), dtype=np.int16)
+    made = np.asarray(
+        pictures.compared_pixels(again, recipe.resolved.output_format, path).convert("RGB"), dtype=np.int16
+    )
     if found.shape != made.shape:
         return 255
     return int(np.abs(found - made).max())

@@ -157,7 +157,9 @@ def _guidance(request: ImageRequest, facts: ModelFacts) -> float:
     if request.guidance is None:
         return facts.defaults.guidance if facts.takes_guidance else 0.0
     if not facts.takes_guidance and request.guidance not in {0.0, 1.0}:
-        raise InputError(f"Guidance has no effect on `{facts.name}`, asked for {request.guidance:g}", hint="leave it out")
+        raise InputError(
+            f"Guidance has no effect on `{facts.name}`, asked for {request.guidance:g}", hint="leave it out"
+        )
     return request.guidance
 
 

@@ -104,13 +104,12 @@ class Studio:
             GessoError: the request cannot be done as asked; nothing has run.
         """
         kept = RequestJournal(journal) if journal is not None else None
-        if kept is None:
-            resolved = self.resolve(request)
-        else:
-            resolved = kept.resume(request, lambda: self.resolve(request))
+        resolved = self.resolve(request) if kept is None else kept.resume(request, lambda: self.resolve(request))
         return self._start(request, resolved, listener=listener, journal=kept)
 
-    def run_again(self, asked: ImageRequest, resolved: ResolvedImageRequest, placements: Placements, *, index: int) -> Handle:
+    def run_again(
+        self, asked: ImageRequest, resolved: ResolvedImageRequest, placements: Placements, *, index: int
+    ) -> Handle:
         """Run picture `index` of a resolved request with its rows in the recorded slots, apart from everything else."""
         return self._start(asked, resolved, placements=placements, indices=[index])
 

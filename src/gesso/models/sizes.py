@@ -82,12 +82,12 @@ def channels(config: Mapping[str, Any]) -> int:
     UNets and VAEs: the first block. Transformers: heads times their width. Text encoders: the hidden size.
     """
     for key in ("block_out_channels", "encoder_block_out_channels", "decoder_block_out_channels"):
-        if isinstance(blocks := config.get(key), list) and blocks:
-            return max(int(blocks[0]), 1)
+        if isinstance(blocks := config.get(key), list) and blocks and isinstance(blocks[0], int):
+            return max(blocks[0], 1)
     heads, width = config.get("num_attention_heads"), config.get("attention_head_dim")
     if isinstance(heads, int) and isinstance(width, int):
-        return heads * width
+        return max(heads * width, 1)
     for key in ("hidden_size", "d_model", "inner_dim"):
         if isinstance(size := config.get(key), int):
-            return size
+            return max(size, 1)
     return 1

@@ -124,7 +124,7 @@ def _model_folders(folder: Path, depth: int) -> Iterator[Path]:
         return
     try:
         inside = [path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")]
-    except OSError:  # not there, or not ours to read: there are no models in it for us
+    except (OSError, ValueError):  # not there, not ours to read, or no name at all: there are no models in it for us
         return
     for path in inside:
         yield from _model_folders(path, depth - 1)
