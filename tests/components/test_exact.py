@@ -9,7 +9,7 @@ from torch import nn
 
 from bench import Bench, BenchWorker, rows
 from callers import HoldableWorker, results, together
-from gesso.components import call as call_module
+from gesso.components import component as component_module
 from gesso.components.layouts import FORWARD
 from gesso.components.scope import ImageScope
 from toys import COUNTING, SAMPLE, TOY_LAYOUTS, CountingNetwork, SlotNetwork, ToyDenoiser, seeded
@@ -92,7 +92,7 @@ def test_the_verdict_on_one_network_is_not_taken_for_another_at_the_same_address
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Python gives the address of a network that was let go to the next one."""
-    monkeypatch.setattr(call_module, "id", lambda _: 4711, raising=False)
+    monkeypatch.setattr(component_module, "id", lambda _: 4711, raising=False)
     worker = BenchWorker()
     clean = Bench(CountingNetwork(), layouts=SAMPLE, worker=worker, exact_rows=4)
     clean.run(clean.call(rows(1.0), scope=exact()))

@@ -23,7 +23,7 @@ def parse_bytes(text: str) -> int:
 
 def parse_size(text: str) -> tuple[int, int]:
     """`640x480` as (width_px, height_px). Raises `ValueError` on anything else."""
-    match = re.fullmatch(r"\s*(\d+)\s*[xX×]\s*(\d+)\s*", text)  # noqa: RUF001 (people paste the multiplication sign)
+    match = re.fullmatch(r"\s*(\d{1,9})\s*[xX×]\s*(\d{1,9})\s*", text)  # noqa: RUF001 (people paste the multiplication sign)
     if match is None:
         raise ValueError(f"not a size: `{text}`; write it as `WIDTHxHEIGHT`, for example `512x512`")
     return int(match[1]), int(match[2])

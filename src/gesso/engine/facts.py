@@ -48,8 +48,7 @@ class ModelFacts:
     vae_force_upcast: bool
     scheduler: str
     """Class name of the model's own scheduler."""
-    most_steps: int | None
-    """More steps than this have no timesteps of their own; `None` for flows, whose time is continuous."""
+    scheduler_config: Mapping[str, Any] = field(repr=False)
 
     @property
     def accepts(self) -> frozenset[str]:
@@ -108,7 +107,7 @@ def facts_of(description: ModelDescription, *, asked: str | None = None) -> Mode
         clip_skip=family is not None and family.clip_skip,
         vae_force_upcast=_vae_force_upcast(description),
         scheduler=description.scheduler_class or "",
-        most_steps=_most_steps(description),
+        scheduler_config=description.scheduler_config,
     )
 
 
@@ -123,15 +122,6 @@ def argument_kinds(pipeline: str) -> Mapping[str, Any]:
     _, *parameters = inspect.signature(call).parameters.values()
     named = [parameter for parameter in parameters if parameter.kind in _BY_NAME]  # not `**kwargs`, which is no name
     return {parameter.name: hints.get(parameter.name, parameter.empty) for parameter in named}
-
-
-def _most_steps(description: ModelDescription) -> int | None:
-    """Steps are picked among the timesteps of the training; an offset moves all of them towards its end."""
-    if _is_flow(description):
-        return None
-    trained = description.scheduler_config.get("num_train_timesteps", 1000)
-    offset = description.scheduler_config.get("steps_offset", 0)
-    return trained - offset if isinstance(trained, int) and isinstance(offset, int) else None
 
 
 def _is_flow(description: ModelDescription) -> bool:

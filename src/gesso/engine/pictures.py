@@ -40,6 +40,7 @@ JPEG_SUBSAMPLING = "4:4:4"
 WEBP_QUALITY = 95
 """Lossy; whoever wants every bit asks for PNG."""
 
+_GIVE = "give a whole picture, as a studio wrote it"
 _FORMATS = {"PNG": OutputFormat.PNG, "JPEG": OutputFormat.JPEG, "MPO": OutputFormat.JPEG, "WEBP": OutputFormat.WEBP}
 
 
@@ -144,7 +145,7 @@ def read_recipe(path: Path) -> ReadRecipe:
         try:
             image.load()
         except embedding.UNREADABLE as error:
-            raise InputError(f"`{path}` is a damaged picture: {_said(error)}") from error
+            raise InputError(f"`{path}` is a damaged picture: {_said(error)}", hint=_GIVE) from error
         try:
             found = embedding.found_in(image)
         except embedding.UNREADABLE as error:
@@ -196,11 +197,11 @@ def _opened(path: Path) -> Image.Image:
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise _too_large(path) from error
     except Image.UnidentifiedImageError as error:
-        raise InputError(f"`{path}` is not a PNG, JPEG or WebP picture") from error
+        raise InputError(f"`{path}` is not a PNG, JPEG or WebP picture", hint=_GIVE) from error
     except (FileNotFoundError, IsADirectoryError, PermissionError, NotADirectoryError) as error:
-        raise InputError(f"`{path}` could not be opened: {error.strerror}") from error
+        raise InputError(f"`{path}` could not be opened: {error.strerror}", hint=_GIVE) from error
     except embedding.UNREADABLE as error:
-        raise InputError(f"`{path}` is a damaged picture: {_said(error)}") from error
+        raise InputError(f"`{path}` is a damaged picture: {_said(error)}", hint=_GIVE) from error
     if Image.MAX_IMAGE_PIXELS is not None and image.width * image.height > Image.MAX_IMAGE_PIXELS:
         image.close()
         raise _too_large(path)

@@ -12,7 +12,7 @@ from gesso.core.settings import Settings
 from gesso.devices.base import Device
 from gesso.engine.arguments import broken_character, check_arguments
 from gesso.engine.facts import ModelFacts
-from gesso.engine.samplers.table import resolve_sampler
+from gesso.engine.samplers.table import check_steps, resolve_sampler
 
 MAX_STEPS = 10_000
 MAX_COUNT = 100_000
@@ -37,12 +37,13 @@ def resolve(
     """
     _check_texts(request, facts)
     _check_ranges(request)
-    _check_steps(request, facts)
     _check_arguments(request, facts)
     width, height = _size(request, facts)
     sampler, schedule = resolve_sampler(
         request.sampler, request.schedule, flow=facts.flow, scheduler_class=facts.scheduler
     )
+    steps = request.steps if request.steps is not None else facts.defaults.steps
+    check_steps(sampler, steps, scheduler_class=facts.scheduler, scheduler_config=facts.scheduler_config)
     precision = _precision(request, device, settings)
     return ResolvedImageRequest(
         prompt=request.prompt,
@@ -52,7 +53,7 @@ def resolve(
         pipeline=facts.pipeline,
         width=width,
         height=height,
-        steps=request.steps if request.steps is not None else facts.defaults.steps,
+        steps=steps,
         sampler=sampler,
         schedule=schedule,
         guidance=_guidance(request, facts),
@@ -100,14 +101,6 @@ def _check_ranges(request: ImageRequest) -> None:
         if value is not None and not least <= value <= most:
             found = f"{value:g}" if isinstance(value, float) else value  # whole numbers in full, however long
             raise InputError(f"Asked for {name} {found}", hint=f"{name} is {least} to {most}")
-
-
-def _check_steps(request: ImageRequest, facts: ModelFacts) -> None:
-    most = facts.most_steps
-    if request.steps is not None and most is not None and request.steps > most:
-        raise InputError(
-            f"Asked for {request.steps} steps, `{facts.name}` has timesteps for {most}", hint=f"steps is 1 to {most}"
-        )
 
 
 def _check_arguments(request: ImageRequest, facts: ModelFacts) -> None:

@@ -110,7 +110,12 @@ class Studio:
     def run_again(
         self, asked: ImageRequest, resolved: ResolvedImageRequest, placements: Placements, *, index: int
     ) -> Handle:
-        """Run picture `index` of a resolved request with its rows in the recorded slots, apart from everything else."""
+        """Run picture `index` of a resolved request with its rows in the recorded slots, apart from everything else.
+
+        What was resolved is read from a file of anybody's, so it is checked like what is asked.
+        """
+        fields = resolved.model_dump()
+        self.resolve(ImageRequest(**{name: fields[name] for name in ImageRequest.model_fields if name in fields}))
         return self._start(asked, resolved, placements=placements, indices=[index])
 
     def resolve(self, request: ImageRequest) -> ResolvedImageRequest:

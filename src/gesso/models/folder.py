@@ -314,9 +314,14 @@ def _latent_rgb(
             rows = tuple(tuple(float(value) for value in row) for row in content["latent_rgb"])
             red, green, blue = (float(value) for value in content.get("bias", (0, 0, 0)))
         except (KeyError, TypeError, ValueError) as error:
-            raise ModelError(f"`{path / PREVIEW_FILE}` holds no map from latents to RGB: {error}") from error
+            raise ModelError(
+                f"`{path / PREVIEW_FILE}` holds no map from latents to RGB: {error}", hint="mend or remove the file"
+            ) from error
         if len(rows) != channels or any(len(row) != 3 for row in rows):
-            raise ModelError(f"`{path / PREVIEW_FILE}` should hold {channels} rows of 3, one for each latent channel")
+            raise ModelError(
+                f"`{path / PREVIEW_FILE}` should hold {channels} rows of 3, one for each latent channel",
+                hint="mend or remove the file",
+            )
         return rows, (red, green, blue)
     if family is None or family.latent_rgb is None or family.vae_scaling_factor is None:
         return None, (0.0, 0.0, 0.0)

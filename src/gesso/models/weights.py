@@ -161,7 +161,7 @@ def _verify_offsets(header: Header) -> None:
     position = 0
     for name, tensor in sorted(header.tensors.items(), key=lambda item: (item[1].begin, item[1].end)):
         if tensor.dtype not in BITS:
-            raise ModelError(f"`{name}` in `{header.path}` has the unknown dtype `{tensor.dtype}`")
+            raise ModelError(f"`{name}` in `{header.path}` has the unknown dtype `{tensor.dtype}`", hint=AGAIN)
         if tensor.begin != position:
             what = "overlaps the tensor before it" if tensor.begin < position else "leaves a gap before it"
             raise ModelError(
@@ -212,7 +212,7 @@ def read_index(path: Path) -> Mapping[str, str]:
         raise ModelError(f"`{path}` is not an index of weight files: {error}", hint=AGAIN) from error
     for shard in known.values():
         if Path(shard).name != shard:
-            raise ModelError(f"`{path}` names `{shard}`, which is not in its own folder")
+            raise ModelError(f"`{path}` names `{shard}`, which is not in its own folder", hint=AGAIN)
     return known
 
 

@@ -235,14 +235,22 @@ def check_steps(sampler: str, steps: int, *, scheduler_class: str, scheduler_con
     form = SAMPLERS[sampler].form(flow=flow) if sampler != DEFAULT else None
     if (form.class_name if form is not None else scheduler_class) == "LCMScheduler":
         # The steps are chosen among those that the model was distilled with.
-        most = int(scheduler_config.get("original_inference_steps") or LCM_ORIGINAL_STEPS)
+        most = _whole(scheduler_config.get("original_inference_steps"), LCM_ORIGINAL_STEPS)
     elif flow:
         return
     else:
         # One less than there are noise levels: leading spacing begins at timestep 1.
-        most = int(scheduler_config.get("num_train_timesteps") or 1000) - 1
+        most = _whole(scheduler_config.get("num_train_timesteps"), 1000) - 1
     if steps > most:
-        raise InputError(f"Asked for {steps} steps, sampler `{sampler}` takes {most} at most on this model")
+        raise InputError(
+            f"Asked for {steps} steps, sampler `{sampler}` takes {most} at most on this model",
+            hint=f"steps are 1 to {most}",
+        )
+
+
+def _whole(value: Any, otherwise: int) -> int:
+    """A number of a config; one that is damaged is for the scheduler itself to refuse."""
+    return value if isinstance(value, int) and value > 0 else otherwise
 
 
 def schedule_label(name: str) -> str:
