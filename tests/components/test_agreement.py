@@ -27,6 +27,9 @@ class Branch(Enum):
     COND = "cond"
     UNCOND = "uncond"
 
+    def __repr__(self) -> str:
+        return "a branch"
+
 
 class Processor:
     """An object as a flag: its `repr` may be equal or not, its value nobody knows."""
@@ -108,6 +111,10 @@ def test_flags_agree_by_value(flag: Any, bench: Bench) -> None:
 def test_flags_that_are_equal_in_python_and_of_another_type_do_not_agree(bench: Bench) -> None:
     calls = [bench.call(rows(1.0), flag=flag) for flag in (1, 1.0, True, "1")]
     assert len({call.key for call in calls}) == 4
+
+
+def test_flags_that_print_alike_do_not_agree(bench: Bench) -> None:
+    assert not bench.agree(bench.call(rows(1.0), flag=Branch.COND), bench.call(rows(1.0), flag=Branch.UNCOND))
 
 
 def test_an_object_is_no_flag_however_it_prints(bench: Bench) -> None:

@@ -180,6 +180,9 @@ def test_a_vae_that_tiles_anyway_still_does_afterwards(vae: Any) -> None:
     with all_entered((VaeTiling(),), vae):
         assert vae.use_tiling is True
     assert vae.use_tiling is True
+
+
+def test_tiling_is_left_also_when_decoding_fails(vae: Any) -> None:
     with pytest.raises(RuntimeError, match="broken"), all_entered((VaeTiling(),), vae):
         raise RuntimeError("broken")
-    assert vae.use_tiling is True
+    assert vae.use_tiling is False

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import torch
 
 from bench import Bench, rows
 from callers import Caller, HoldableWorker, results
+from gesso.components.journal import Journal
 from gesso.components.scope import CancelToken, ImageScope
 from gesso.core.errors import CancelledError, DeadlineError
 from toys import COUNTING, TIMEOUT_SECONDS, CountingNetwork, VirtualClock
@@ -76,6 +78,21 @@ def test_a_call_that_runs_when_its_picture_is_cancelled_is_finished_for_the_othe
     assert torch.equal(callers[1].result(), rows(2.0))
     assert isinstance(callers[0].error(), CancelledError)
     assert network.control.batches[0] == [1.0, 1.0]
+
+
+def test_a_cancelled_picture_does_not_go_on_from_its_journal_either(network: Any, tmp_path: Path) -> None:
+    Caller(lambda: [network(rows(1.0)) for _ in range(3)], ImageScope(journal=Journal(tmp_path))).result()
+    scope = ImageScope(journal=Journal(tmp_path))
+    done: list[int] = []
+
+    def picture() -> None:
+        for step in range(3):
+            network(rows(1.0))
+            done.append(step)
+            scope.cancel.cancel()
+
+    assert isinstance(Caller(picture, scope).error(), CancelledError)
+    assert done == [0]
 
 
 def test_a_picture_that_is_cancelled_before_it_starts_runs_nothing(network: Any) -> None:

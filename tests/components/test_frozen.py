@@ -6,12 +6,14 @@ from typing import Any
 import pytest
 import torch
 from diffusers.hooks.hooks import HookRegistry, ModelHook
+from diffusers.pipelines.pag.pipeline_pag_sd import StableDiffusionPAGPipeline
 from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion_img2img import StableDiffusionImg2ImgPipeline
 from torch import nn
 
 import zoo
 from bench import rows
 from callers import Caller, HoldableWorker
+from gesso.components.face import component_of
 from gesso.components.hosting import Hosting
 from gesso.core.errors import FrozenComponentError
 from toys import COUNTING, CountingNetwork
@@ -135,6 +137,22 @@ def test_the_upcast_of_sdxl_does_not_reach_the_vae_of_everybody(host: Host) -> N
     with pytest.warns(FutureWarning, match="upcast_vae"), pytest.raises(FrozenComponentError, match="`vae`"):
         pipeline.upcast_vae()
     assert next(pipeline.vae.parameters()).dtype == torch.bfloat16
+
+
+def test_perturbed_attention_does_not_reach_the_attention_of_everybody(host: Host, hosting: Hosting) -> None:
+    parts = zoo.build("sd1").components
+    unet = host(parts["unet"], name="unet")
+    pipeline: Any = StableDiffusionPAGPipeline(**parts, requires_safety_checker=False, pag_applied_layers=["mid"])
+    before = dict(unet.attn_processors)
+    with pytest.raises(FrozenComponentError, match="`unet`"):
+        pipeline._set_pag_attn_processor(["mid"], True)
+    assert unet.attn_processors == before
+
+    component = component_of(unet)
+    assert component is not None
+    hosting.release(component)
+    pipeline._set_pag_attn_processor(["mid"], True)  # an ordinary network again
+    assert unet.attn_processors != before
 
 
 def test_from_pipe_does_not_cast_the_networks_of_everybody(host: Host) -> None:

@@ -87,5 +87,9 @@ def test_a_safe_tokenizer_is_the_same_object_of_a_class_of_the_same_name() -> No
 
 def test_a_method_that_calls_another_does_not_wait_for_itself() -> None:
     safe = make_safe(zoo.clip_tokenizer())
-    found = Caller(lambda: (safe.encode(PROMPT), safe.pad({"input_ids": [[1, 2], [3]]}, padding=True))).result()
-    assert len(found[1]["input_ids"][1]) == 2
+    said = [{"role": "user", "content": PROMPT}]
+    template = "{{ messages[0].content }}"
+    found = Caller(lambda: safe.apply_chat_template(said, chat_template=template, tokenize=True)).result()
+    assert found["input_ids"] == safe.encode(PROMPT, add_special_tokens=False)
+    padded = Caller(lambda: safe.pad({"input_ids": [[1, 2], [3]]}, padding=True)).result()
+    assert len(padded["input_ids"][1]) == 2

@@ -261,13 +261,15 @@ def test_what_could_only_be_pickled_ends_the_journal_there(output: Any, tmp_path
     assert files(tmp_path) == ["000000.safetensors"]
 
 
-def forge(path: Path, name: str) -> None:
+def forge(path: Path, name: str, fields: dict[str, Any] | None = None) -> None:
     """Change the class that a journal file names, as somebody with access to the folder could."""
     data = path.read_bytes()
     (length,) = struct.unpack("<Q", data[:8])
     header = json.loads(data[8 : 8 + length])
     structure = json.loads(header["__metadata__"]["structure"])
     structure["class"] = name
+    if fields is not None:
+        structure["fields"] = {key: {"value": value} for key, value in fields.items()}
     header["__metadata__"]["structure"] = json.dumps(structure)
     changed = json.dumps(header).encode()
     path.write_bytes(struct.pack("<Q", len(changed)) + changed + data[8 + length :])
@@ -288,6 +290,12 @@ def forge(path: Path, name: str) -> None:
 def test_a_forged_file_neither_runs_anything_nor_stops_the_picture(name: str, tmp_path: Path) -> None:
     keep(Journal(tmp_path), UNet2DConditionOutput(sample=rows(1.0)))
     forge(tmp_path / "000000.safetensors", name)
+    assert find(Journal(tmp_path)) is None
+
+
+def test_a_forged_file_calls_no_function_of_the_libraries_that_it_may_name(tmp_path: Path) -> None:
+    keep(Journal(tmp_path), UNet2DConditionOutput(sample=rows(1.0)))
+    forge(tmp_path / "000000.safetensors", "diffusers.utils.import_utils:is_torch_available", {})
     assert find(Journal(tmp_path)) is None
 
 

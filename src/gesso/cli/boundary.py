@@ -14,6 +14,7 @@ import typer
 from typer.main import get_command
 
 from gesso.cli.commands import ReaderGoneError
+from gesso.cli.output import one_line
 from gesso.core.errors import CancelledError, ExitCode, GessoError
 
 # Typer exports only one of its usage errors by name; the others are its siblings.
@@ -79,7 +80,7 @@ def _report(error: Exception, *, debug: bool) -> int:
     if debug:
         traceback.print_exception(error, file=sys.stderr)
     message, hint, code = _told(error)
-    lines = [f"error: {_one_line(message)}", *([f"hint: {_one_line(hint)}"] if hint else [])]
+    lines = [f"error: {one_line(message)}", *([f"hint: {one_line(hint)}"] if hint else [])]
     with suppress(BrokenPipeError):
         print("\n".join(lines), file=sys.stderr, flush=True)
     return code
@@ -127,10 +128,6 @@ def _found(error: Any) -> str:
 def _global_options(context: Any) -> set[str]:
     root = context.find_root()
     return {name for parameter in root.command.params for name in parameter.opts} if root is not context else set()
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
 
 
 def _silence_stdout() -> None:

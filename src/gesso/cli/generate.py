@@ -138,4 +138,4 @@ def _size(text: str | None) -> tuple[int | None, int | None]:
     try:
         return parse_size(text)
     except ValueError as error:
-        raise UsageError(f"`--size`: {error}") from error
+        raise UsageError(f"`--size`: {error}", hint="`gesso generate --help` tells how it is used") from error

@@ -50,7 +50,7 @@ def pairs(option: str, texts: list[str] | None) -> dict[str, Any]:
         if not equals or not key:
             raise UsageError(f"`{option} {text}` is not of the form KEY=VALUE")
         if key in values:
-            raise UsageError(f"`{option}` gives `{key}` twice")
+            raise UsageError(f"`{option}` gives `{key}` twice", hint="leave one of the two out")
         values[key] = _json_or_text(option, key, value.strip())
     return values
 

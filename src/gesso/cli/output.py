@@ -11,6 +11,20 @@ import typer
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
 
+_CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
+
+
+def visible(text: str) -> str:
+    """`text` with control characters spelt out: names and prompts in the pictures of others may hold commands for the
+    terminal."""
+    return text.translate(_CONTROLS)
+
+
+def one_line(text: str) -> str:
+    """`text` on a line of its own."""
+    return visible(" ".join(text.split()))
+
+
 def print_json(value: Any) -> None:
     """`value` as JSON; paths and other odd things as their text."""
     print(json.dumps(value, indent=2, ensure_ascii=False, default=str))
@@ -18,7 +32,7 @@ def print_json(value: Any) -> None:
 
 def print_columns(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Rows under a header, two blanks between columns. No frame, so that `grep` and `cut` are at home."""
-    table = [[title.upper() for title in header], *(list(row) for row in rows)]
+    table = [[title.upper() for title in header], *([one_line(cell) for cell in row] for row in rows)]
     widths = [max(len(row[column]) for row in table) for column in range(len(header))]
     for row in table:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
@@ -28,7 +42,7 @@ def print_facts(facts: Sequence[tuple[str, str]], *, indent: int = 0) -> None:
     """Names and what they stand for, one a line, the values aligned."""
     width = max((len(name) for name, _ in facts), default=0)
     for name, value in facts:
-        print(f"{' ' * indent}{name.ljust(width)}  {value}".rstrip())
+        print(f"{' ' * indent}{name.ljust(width)}  {one_line(value)}".rstrip())
 
 
 def installed_version(package: str) -> str | None:
@@ -41,4 +55,4 @@ def installed_version(package: str) -> str | None:
 
 def print_warning(message: str) -> None:
     """One line on stderr."""
-    print(f"warning: {' '.join(message.split())}", file=sys.stderr)
+    print(f"warning: {one_line(message)}", file=sys.stderr)

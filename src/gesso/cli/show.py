@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gesso.cli.output import AsJson, print_facts, print_json, print_warning
+from gesso.cli.output import AsJson, one_line, print_facts, print_json, print_warning, visible
 from gesso.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -31,12 +31,12 @@ def show(image: Picture, as_json: AsJson = False) -> None:
         )
         return
     if found.parameters is not None:
-        print(found.parameters)
+        print(visible(found.parameters))
     if recipe is not None:
         print()
         print_facts(_facts(recipe))
         for warning in recipe.run.warnings:
-            print(f"warning: {warning}")
+            print(f"warning: {one_line(warning)}")
 
 
 def check_picture(path: Path) -> None:

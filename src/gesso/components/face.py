@@ -18,6 +18,7 @@ from gesso.components.layouts import FORWARD, hosted_methods
 from gesso.core.errors import FrozenComponentError
 
 _COMPONENT = "_gesso_component"
+_PART_OF = "_gesso_part_of"
 _FROZEN_NAMES = frozenset(
     {
         *("to", "cuda", "cpu", "xpu", "mtia", "ipu", "half", "float", "double", "bfloat16", "type", "to_empty"),
@@ -36,6 +37,10 @@ _FROZEN_PREFIXES = (
 def put_on(component: Component) -> None:
     """Give the component's module its face. From now on its calls are the host's."""
     module = component.module
+    for part in module.modules():
+        if part is not module and _has_processor(part) and not is_frozen(part):
+            object.__setattr__(part, _PART_OF, component)
+            part.__class__ = _frozen_class(type(part))
     object.__setattr__(module, _COMPONENT, component)
     module.__class__ = _face_of(component.module_class)
 
@@ -44,6 +49,10 @@ def take_off(component: Component) -> None:
     """Make the module an ordinary one again."""
     object.__setattr__(component.module, "__class__", component.module_class)  # past the guard: any thread may release
     object.__delattr__(component.module, _COMPONENT)
+    for part in component.module.modules():
+        if part.__dict__.get(_PART_OF) is component:
+            object.__setattr__(part, "__class__", type(part).__mro__[1])
+            object.__delattr__(part, _PART_OF)
 
 
 def component_of(module: torch.nn.Module) -> Component | None:
@@ -51,22 +60,17 @@ def component_of(module: torch.nn.Module) -> Component | None:
     return cast(Component | None, module.__dict__.get(_COMPONENT))
 
 
+def is_frozen(module: torch.nn.Module) -> bool:
+    """Whether `module` is hosted, or a guarded part of a network that is."""
+    return not {_COMPONENT, _PART_OF}.isdisjoint(module.__dict__)
+
+
 @functools.cache
 def _face_of(module_class: type) -> type:
-    members: dict[str, Any] = {
-        "__module__": module_class.__module__,
-        "__qualname__": module_class.__qualname__,
-        "__doc__": module_class.__doc__,
-        # Where pipelines shall put latents and in which dtype: offloaded or quantized weights would say meta or int8.
-        "device": property(lambda self: _component(self).latents_device),
-        "dtype": property(lambda self: _component(self).dtype),
-        "__setattr__": _guarded("__setattr__", module_class.__setattr__),
-        "__delattr__": _guarded("__delattr__", module_class.__delattr__),
-    }
-    for name in dir(module_class):
-        of_the_class = isinstance(inspect.getattr_static(module_class, name), classmethod | staticmethod)
-        if _is_frozen(name) and not of_the_class and callable(getattr(module_class, name, None)):
-            members[name] = _guarded(name, getattr(module_class, name))
+    members = _guards(module_class)
+    # Where pipelines shall put latents and in which dtype: offloaded or quantized weights would say meta or int8.
+    members["device"] = property(lambda self: _component(self).latents_device)
+    members["dtype"] = property(lambda self: _component(self).dtype)
     for name in hosted_methods(module_class):
         members[name] = _hosted(name, getattr(module_class, name))
     if FORWARD in members:
@@ -79,11 +83,39 @@ def _face_of(module_class: type) -> type:
     return type(module_class.__name__, (module_class,), members)
 
 
+@functools.cache
+def _frozen_class(module_class: type) -> type:
+    """Of an attention inside a hosted network: PAG and others swap its processor for everybody."""
+    return type(module_class.__name__, (module_class,), _guards(module_class))
+
+
+def _guards(module_class: type) -> dict[str, Any]:
+    """Members of a subclass of the same name in which nothing can be changed but by the worker."""
+    members: dict[str, Any] = {
+        "__module__": module_class.__module__,
+        "__qualname__": module_class.__qualname__,
+        "__doc__": module_class.__doc__,
+        "__setattr__": _guarded("__setattr__", module_class.__setattr__),
+        "__delattr__": _guarded("__delattr__", module_class.__delattr__),
+    }
+    for name in dir(module_class):
+        of_the_class = isinstance(inspect.getattr_static(module_class, name), classmethod | staticmethod)
+        if _changes(name) and not of_the_class and callable(getattr(module_class, name, None)):
+            members[name] = _guarded(name, getattr(module_class, name))
+    return members
+
+
+def _has_processor(part: torch.nn.Module) -> bool:
+    return callable(getattr(type(part), "set_processor", None))
+
+
 def _component(module: Any) -> Component:
-    return cast(Component, module.__dict__[_COMPONENT])
+    """The component that a module is the face of, or an attention inside."""
+    return cast(Component, module.__dict__.get(_COMPONENT) or module.__dict__[_PART_OF])
 
 
-def _is_frozen(name: str) -> bool:
+def _changes(name: str) -> bool:
+    """Whether a method of that name changes the module it is called on."""
     return name in _FROZEN_NAMES or name.startswith(_FROZEN_PREFIXES)
 
 

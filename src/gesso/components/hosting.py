@@ -119,7 +119,7 @@ class Hosting:
 def _make_ready(module: torch.nn.Module) -> None:
     """To compute and not to learn. Networks inside that are hosted already are so, and frozen."""
     for part in module.modules():
-        if face.component_of(part) is None:
+        if not face.is_frozen(part):
             part.training = False
     for parameter in module.parameters():
         parameter.requires_grad_(False)

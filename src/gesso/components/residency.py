@@ -92,14 +92,16 @@ class Residency:
         self._present.pop(id(weights), None)
         weights.move_out()  # also when they were moved in only in part, because the room ran out
 
+    def moved_in_bytes(self) -> int:
+        """Offloaded weights that are on the device now."""
+        return sum(weights.size_bytes() for weights in self._present.values() if weights.offloaded)
+
     def _make_room(self, needed_bytes: int) -> None:
         if self.room_bytes is None:
             return
-        movable = {key: weights for key, weights in self._present.items() if weights.offloaded}
-        used = sum(weights.size_bytes() for weights in movable.values())
-        for key, weights in movable.items():  # least recently used first
-            if used + needed_bytes <= self.room_bytes:
+        for key, weights in list(self._present.items()):  # least recently used first
+            if self.moved_in_bytes() + needed_bytes <= self.room_bytes:
                 break
-            used -= weights.size_bytes()
-            weights.move_out()
-            del self._present[key]
+            if weights.offloaded:
+                weights.move_out()
+                del self._present[key]

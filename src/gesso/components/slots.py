@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gesso.core.recipe import Segment
+from gesso.core.settings import MOST_ROWS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,8 +64,11 @@ def place(rows: Sequence[int], *, max_rows: int, bucket_rows: int | None) -> lis
 
 
 def fits(segments: Sequence[Segment], rows: int) -> bool:
-    """Whether a call of `rows` rows can run in `segments`, each inside its forward."""
-    inside = all(each.slot >= 0 and 1 <= each.rows <= each.batch_rows - each.slot for each in segments)
+    """Whether a call of `rows` rows can run in `segments`, each inside a forward of a size that can be."""
+    inside = all(
+        each.slot >= 0 and 1 <= each.rows <= each.batch_rows - each.slot and each.batch_rows <= MOST_ROWS
+        for each in segments
+    )
     return inside and sum(each.rows for each in segments) == rows
 
 

@@ -17,6 +17,8 @@ from gesso.core.requests import OutputFormat, Precision
 
 ENV_PREFIX = "GESSO_"
 PROJECT_FILE = "gesso.toml"
+MOST_ROWS = 1024
+"""Rows of a forward that can be set, and so the most that a recorded trace can speak of."""
 
 
 def user_file() -> Path:
@@ -36,9 +38,9 @@ class Settings(BaseSettings):
     exact: bool = False
     threads: int | None = Field(default=None, ge=1, le=1024)
     """CPU threads that a network computes with; `None` is one for each core that this process may use."""
-    max_rows: int = Field(default=16, ge=1, le=1024)
+    max_rows: int = Field(default=16, ge=1, le=MOST_ROWS)
     """Rows of one forward at most. A picture with guidance is two rows."""
-    exact_rows: int = Field(default=4, ge=1, le=1024)
+    exact_rows: int = Field(default=4, ge=1, le=MOST_ROWS)
     """Rows of every forward in exact mode; a power of two."""
     max_images: int = Field(default=16, ge=1)
     """Pictures that run at the same time at most, for each priority."""

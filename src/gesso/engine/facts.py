@@ -84,7 +84,7 @@ def facts_of(description: ModelDescription, *, asked: str | None = None) -> Mode
     required = {"image", "video", "mask_image", "control_image"} & {
         name for name, parameter in signature.parameters.items() if parameter.default is parameter.empty
     }
-    if "prompt" not in arguments or required:
+    if "prompt" not in arguments or required or ("image" in arguments and _changes_pictures(name)):
         raise ModelError(
             f"`{description.name}` is a `{name}`, which does not make pictures from text alone",
             hint="choose a text-to-image model that `gesso models list` shows",
@@ -109,6 +109,23 @@ def facts_of(description: ModelDescription, *, asked: str | None = None) -> Mode
         scheduler=description.scheduler_class or "",
         scheduler_config=description.scheduler_config,
     )
+
+
+@cache
+def _changes_pictures(pipeline: str) -> bool:
+    """Whether diffusers has a pipeline for changing pictures alone, although its signature lets them be left out."""
+    with quiet_libraries():
+        from diffusers.pipelines import auto_pipeline as tasks  # imports every pipeline there is: asked only in doubt
+
+    makes, *changes = (
+        {kind.__name__ for kind in mapping.values()}
+        for mapping in (
+            tasks.AUTO_TEXT2IMAGE_PIPELINES_MAPPING,
+            tasks.AUTO_IMAGE2IMAGE_PIPELINES_MAPPING,
+            tasks.AUTO_INPAINT_PIPELINES_MAPPING,
+        )
+    )
+    return pipeline not in makes and any(pipeline in names for names in changes)
 
 
 @cache
