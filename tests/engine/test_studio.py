@@ -4,6 +4,7 @@ import asyncio
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 import torch
@@ -220,6 +221,19 @@ def test_the_least_recently_used_model_leaves_first() -> None:
         assert not loads(models[2])
         assert not loads(models[1])
         assert loads(models[0])
+
+
+def test_a_model_that_was_replaced_on_the_disk_is_read_anew(tmp_path: Path) -> None:
+    folder = zoo.save("sd1", tmp_path / "model")
+    request = quick(model=str(folder), width=64, height=64)
+    with studios.studio() as studio:
+        before = studio.submit(request).result(60)
+        same = studio.submit(request).result(60)
+        zoo.save("sd1", folder, seed=1)
+        after = studio.submit(request).result(60)
+    assert same.images[0].tobytes() == before.images[0].tobytes()
+    assert studios.distance(after.images[0], before.images[0]) > 0.05
+    assert after.recipes[0].run.fingerprint.weights != before.recipes[0].run.fingerprint.weights
 
 
 def test_no_request_touches_the_global_random_state() -> None:

@@ -32,7 +32,7 @@ def print_json(value: Any) -> None:
 
 def print_columns(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Rows under a header, two blanks between columns. No frame, so that `grep` and `cut` are at home."""
-    table = [[title.upper() for title in header], *([one_line(cell) for cell in row] for row in rows)]
+    table = [[title.upper() for title in header], *([visible(cell) for cell in row] for row in rows)]
     widths = [max(len(row[column]) for row in table) for column in range(len(header))]
     for row in table:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
@@ -42,7 +42,7 @@ def print_facts(facts: Sequence[tuple[str, str]], *, indent: int = 0) -> None:
     """Names and what they stand for, one a line, the values aligned."""
     width = max((len(name) for name, _ in facts), default=0)
     for name, value in facts:
-        print(f"{' ' * indent}{name.ljust(width)}  {one_line(value)}".rstrip())
+        print(f"{' ' * indent}{name.ljust(width)}  {visible(value)}".rstrip())
 
 
 def installed_version(package: str) -> str | None:

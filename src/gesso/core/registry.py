@@ -6,6 +6,7 @@ A registry merges dotted names of built-ins with entry points of installed packa
 
 import re
 from collections.abc import Mapping
+from functools import cached_property
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, TypeVar, cast
@@ -36,18 +37,20 @@ class Registry(Generic[T]):
         self.group = group
         self._builtin = dict(builtin)
 
+    @cached_property
     def _plugins(self) -> dict[str, EntryPoint]:
+        """Looked for once: it means reading the metadata of every installed package."""
         return {point.name: point for point in entry_points(group=self.group) if point.name not in self._builtin}
 
     def names(self) -> list[str]:
         """All names, built-ins first, without importing anything."""
-        return [*self._builtin, *sorted(self._plugins())]
+        return [*self._builtin, *sorted(self._plugins)]
 
     def get(self, name: str) -> T:
         """Import and return what `name` stands for. Raises `UnknownNameError`, or what the import raises."""
         if name in self._builtin:
             return cast(T, load_dotted(self._builtin[name]))
-        plugins = self._plugins()
+        plugins = self._plugins
         if name not in plugins:
             raise UnknownNameError(self.group.rpartition(".")[2].rstrip("s"), name, self.names())
         return cast(T, plugins[name].load())

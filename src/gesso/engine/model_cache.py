@@ -10,7 +10,7 @@ from gesso.core.errors import DoesNotFitError
 from gesso.engine.hosted_model import HostedModel
 
 ModelKey = tuple[str, str, str, str]
-"""Path, device, precision, precision of the VAE."""
+"""Path and state of the files, device, precision, precision of the VAE."""
 
 
 @dataclass(eq=False)

@@ -4,8 +4,6 @@ A pure function of request, model facts, device and settings; the only chance in
 caller and passed in.
 """
 
-from collections.abc import Callable
-
 from gesso.core.errors import DeviceError, InputError
 from gesso.core.requests import MAX_PROMPT_CHARACTERS, MAX_SEED, ImageRequest, Precision, ResolvedImageRequest
 from gesso.core.settings import Settings
@@ -138,10 +136,10 @@ def _size(request: ImageRequest, facts: ModelFacts) -> tuple[int, int]:
         if not 1 <= side <= MAX_SIDE_PX:
             raise InputError(f"Asked for a {name} of {side} px", hint=f"sides are {multiple} to {MAX_SIDE_PX} px")
     if width % multiple or height % multiple:
-        nearest: Callable[[int], int] = lambda side: max(multiple, round(side / multiple) * multiple)  # noqa: E731
+        near_width, near_height = (max(multiple, round(side / multiple) * multiple) for side in (width, height))
         raise InputError(
             f"Asked for {width}x{height}, `{facts.name}` makes sides that are multiples of {multiple}",
-            hint=f"nearest: {nearest(width)}x{nearest(height)}",
+            hint=f"nearest: {near_width}x{near_height}",
         )
     return width, height
 

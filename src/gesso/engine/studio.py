@@ -34,7 +34,7 @@ from gesso.engine.resume import RequestJournal
 from gesso.engine.streams import Dispatcher, news
 from gesso.models import load as model_loading
 from gesso.models.folder import ModelDescription
-from gesso.models.identity import PENDING, Identities
+from gesso.models.identity import PENDING, Identities, stamp
 from gesso.models.store import ModelStore
 from gesso.primer import weights_folder
 
@@ -174,7 +174,13 @@ class Studio:
     def hosted(self, resolved: ResolvedImageRequest, job: Job) -> Iterator[HostedModel]:
         """The model of a resolved request, loaded and hosted, for the length of the block."""
         description = self.store.find(resolved.model)
-        key = (str(description.path), resolved.device, str(resolved.precision), str(resolved.vae_precision))
+        # With the stamp, a folder replaced on the disk is another model; requests that use the old one keep it.
+        key = (
+            f"{description.path} {stamp(description)}",
+            resolved.device,
+            str(resolved.precision),
+            str(resolved.vae_precision),
+        )
 
         def load() -> HostedModel:
             job.handle.publish(news(ModelLoading, model=description.name))

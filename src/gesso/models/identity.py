@@ -118,6 +118,12 @@ class Identities:
                 logger.warning("Digests of weights are not kept: %s", error)
 
 
+def stamp(description: ModelDescription) -> str:
+    """Changes whenever a file of the model is replaced; costs no reading."""
+    stamps = [(name, *_stamp(path)) for name, path in content_files(description)]
+    return hashlib.blake2b(repr(stamps).encode(), digest_size=8).hexdigest()
+
+
 def _stamp(path: Path) -> tuple[int, int]:
     try:
         status = path.stat()
