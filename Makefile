@@ -16,7 +16,7 @@ PROMPT := a red circle left of a blue star on a white background
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.installed-base
-	$(BIN)/gesso generate "$(PROMPT)" --seed 7
+	$(BIN)/gesso generate "$(PROMPT)" --seed 16
 
 test: $(VENV)/.installed-test
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --maxprocesses 4 $(PYTEST_ARGS)

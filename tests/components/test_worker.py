@@ -278,3 +278,23 @@ def test_a_waiting_call_runs_when_its_patience_ends_although_nobody_else_comes()
         results(others)
     finally:
         worker.close()
+
+
+def test_a_thread_that_inherits_the_ident_of_a_dead_worker_is_not_the_worker(worker: HoldableWorker) -> None:
+    ident = worker.run(threading.get_ident).result()
+    worker.close()
+    taken_for_it: list[bool] = []
+
+    def look() -> None:
+        if threading.get_ident() == ident:
+            taken_for_it.append(worker.is_current())
+
+    for _ in range(100):  # the system gives the ident of a thread that ended to one of the next
+        thread = threading.Thread(target=look)
+        thread.start()
+        thread.join()
+        if taken_for_it:
+            break
+    if not taken_for_it:
+        pytest.skip("no thread got the ident of the worker")
+    assert taken_for_it == [False]

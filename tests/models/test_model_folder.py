@@ -9,7 +9,7 @@ import pytest
 
 import zoo
 from gesso.core.errors import ModelError
-from gesso.models.families import FAMILIES, Role
+from gesso.models.families import FAMILIES, Role, Sampling
 from gesso.models.folder import ModelDescription, describe, verify
 
 PRIMER = Path(__file__).parents[2] / "src/gesso/primer/weights"
@@ -74,6 +74,16 @@ def test_sizes_and_bytes_are_those_of_the_loaded_pipeline(kind: str) -> None:
         assert component.bytes_at(2) * 2 == component.weight_bytes
     assert found.weight_bytes == sum(component.weight_bytes for component in found.networks)
     assert found.scheduler_class == type(pipe.scheduler).__name__
+
+
+def test_a_folder_may_bring_its_own_steps_and_guidance(tmp_path: Path) -> None:
+    folder = zoo.save("sd1", tmp_path / "model")
+    assert describe(folder).defaults is None
+    (folder / "defaults.json").write_text('{"steps": 4, "guidance": 1.5}')
+    assert describe(folder).defaults == Sampling(steps=4, guidance=1.5)
+    (folder / "defaults.json").write_text('{"steps": 4}')
+    with pytest.raises(ModelError, match=r"defaults\.json` holds no steps and guidance"):
+        describe(folder)
 
 
 def test_the_primer_is_described_with_its_own_preview_factors() -> None:

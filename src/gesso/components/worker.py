@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from gesso.components.batcher import Batcher, WaitUntil
+from gesso.components.batcher import Batcher
 from gesso.components.call import Call
 from gesso.components.execute import Executor
 from gesso.components.residency import Residency
@@ -47,7 +47,7 @@ class DeviceWorker:
 
     def is_current(self) -> bool:
         """Whether the calling thread is this worker's."""
-        return threading.get_ident() == self._thread.ident
+        return threading.current_thread() is self._thread  # an ident is given to another thread after a death
 
     def submit(self, call: Call) -> None:
         """Queue a call; its answer is a future. Raises `ClosedError` once the worker is gone."""
@@ -152,6 +152,3 @@ class DeviceWorker:
                 call.answer.set_exception(ClosedError(self._end))
         for _, future in jobs:  # not run here: this thread may not touch hosted modules
             future.set_exception(ClosedError(self._end))
-
-
-__all__ = ["DeviceWorker", "WaitUntil"]

@@ -14,12 +14,13 @@ from typing import Any, cast
 
 from gesso.core.errors import ModelError
 from gesso.models import sizes
-from gesso.models.families import Family, LatentRgb, Role, family_for, role_for
+from gesso.models.families import Family, LatentRgb, Role, Sampling, family_for, role_for
 from gesso.models.weight_files import WeightFiles, find_weight_files
 from gesso.models.weights import DTYPE_NAMES, Header, read_header, verify_file, verify_shards
 
 INDEX_FILE = "model_index.json"
 PREVIEW_FILE = "preview.json"
+DEFAULTS_FILE = "defaults.json"
 AGAIN = "download or copy the whole model folder again"
 OPTIONAL = frozenset({"safety_checker", "feature_extractor"})
 """Parts that many people delete, and that pictures do not need: their absence is no error until they are asked for."""
@@ -90,6 +91,8 @@ class ModelDescription:
     weight_bytes: int
     custom_code: bool
     """It needs Python files of its own, or of an unknown library, to run."""
+    defaults: Sampling | None = None
+    """Steps and guidance that suit this model better than its family's."""
     latent_rgb: LatentRgb | None = field(default=None, repr=False)
     latent_rgb_bias: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
@@ -147,6 +150,7 @@ def _described(path: Path, name: str | None) -> ModelDescription:
         vae_factor=sizes.vae_factor(networks),
         weight_bytes=sum(component.weight_bytes for component in components.values()),
         custom_code=custom_class or any(_is_foreign(part.library) for part in components.values()),
+        defaults=_defaults(path),
         latent_rgb=latent_rgb,
         latent_rgb_bias=bias,
     )
@@ -300,6 +304,18 @@ def _header(path: Path) -> Header | None:
         return read_header(path)
     except ModelError:
         return None
+
+
+def _defaults(path: Path) -> Sampling | None:
+    """`{"steps": …, "guidance": …}` in a file of the folder, if it has one."""
+    file = path / DEFAULTS_FILE
+    if not file.is_file():
+        return None
+    content = read_json(file)
+    try:
+        return Sampling(steps=int(content["steps"]), guidance=float(content["guidance"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelError(f"`{file}` holds no steps and guidance: {error}", hint="mend or remove the file") from error
 
 
 def _latent_rgb(
