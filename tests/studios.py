@@ -41,9 +41,9 @@ def distance(one: Image.Image, other: Image.Image) -> float:
     return float(np.abs(pixels(one) - pixels(other)).max())
 
 
-def batch_rows(recipe: Recipe) -> set[int]:
-    """Rows of the forwards that a picture's rows ran in, its text and VAE included."""
-    return {segment.batch_rows for entry in recipe.run.trace for segment in entry.segments}
+def mean_distance(one: Image.Image, other: Image.Image) -> float:
+    """Mean difference of a value, in 0..1."""
+    return float(np.abs(pixels(one) - pixels(other)).mean())
 
 
 def foreign_rows(recipe: Recipe) -> int:
