@@ -180,10 +180,13 @@ def test_a_generator_that_the_pipeline_passes_is_the_one_used() -> None:
 
 
 def test_noise_that_the_pipeline_brings_is_not_joined_by_a_generator() -> None:
-    scheduler = watched(plain("DDIM"), Recorder(torch.Generator()))
+    mine = torch.Generator()
+    untouched = mine.get_state()
+    scheduler = watched(plain("DDIM"), Recorder(mine))
     scheduler.set_timesteps(3)
     x = torch.ones(1, 4, 4, 4)
-    scheduler.step(x, scheduler.timesteps[0], x, eta=1.0, variance_noise=torch.zeros_like(x))
+    scheduler.step(x, scheduler.timesteps[0], x, eta=1.0, variance_noise=torch.zeros_like(x))  # DDIM refuses both
+    assert torch.equal(mine.get_state(), untouched)
 
 
 @pytest.mark.parametrize(("sampler", "flow"), ROWS)

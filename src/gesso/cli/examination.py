@@ -137,10 +137,11 @@ def _devices(_settings: Settings, problems: list[Problem]) -> dict[str, Any]:
 def _threads(settings: Settings, _: list[Problem]) -> dict[str, Any]:
     import torch
 
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    from gesso.devices.cpu import usable_cores
+
     return {
         "cores of the machine": os.cpu_count(),
-        "cores for this process": usable,
+        "cores for this process": usable_cores(),
         "threads of torch": torch.get_num_threads(),
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS"),
         "setting": settings.threads,

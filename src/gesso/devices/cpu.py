@@ -77,6 +77,12 @@ class CpuDevice:
         return isinstance(error, RuntimeError) and any(sign in str(error) for sign in _NO_ROOM)
 
 
+def usable_cores() -> int:
+    """Cores that this process may use; only Linux says which these are."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
+
+
 def _processor_title(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
     if cpuinfo.is_file():
         text = cpuinfo.read_text(encoding="utf-8", errors="replace")

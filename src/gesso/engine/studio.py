@@ -1,7 +1,6 @@
 """The public door: a studio takes requests and gives pictures."""
 
 import logging
-import os
 import secrets
 import threading
 import uuid
@@ -22,6 +21,7 @@ from gesso.core.requests import MAX_SEED, ImageRequest, ResolvedImageRequest
 from gesso.core.settings import Settings, load_settings
 from gesso.devices import choose
 from gesso.devices.base import Device
+from gesso.devices.cpu import usable_cores
 from gesso.engine.facts import facts_of
 from gesso.engine.handle import Handle, Result
 from gesso.engine.hosted_model import DTYPES, HostedModel
@@ -39,12 +39,6 @@ from gesso.models.store import ModelStore
 from gesso.primer import weights_folder
 
 logger = logging.getLogger(__name__)
-
-
-def usable_cores() -> int:
-    """Cores that this process may use; only Linux says which these are."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
 
 
 class Studio:
