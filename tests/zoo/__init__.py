@@ -1,0 +1,118 @@
+"""Thin random pipelines of each family: the real classes and wiring, thousands of weights instead of billions.
+
+A test that needs "a Stable Diffusion 3 folder" asks here. Weights are random but fixed by `seed`, scaled so that
+signals neither die nor explode: pictures are finite, and differ by prompt, by seed and by weights. Latents are 8x8, so
+pictures are 64 px. What decides behaviour is as in the released checkpoints: scheduler and its options, VAE scale and
+shift, pad and end ids, `force_zeros_for_empty_prompt`, activation of the text encoders.
+
+    pipe = zoo.build("sdxl")            # a fresh pipeline, yours to change
+    pipe = zoo.built("sdxl")            # shared in this process: do not change it
+    path = zoo.saved("sdxl")            # its folder, shared in this process: read only
+    path = zoo.save("sdxl", tmp_path)   # a folder of your own
+"""
+
+# diffusers exports its names lazily, and annotates options by the length and type of their defaults.
+# pyright: reportPrivateImportUsage=false, reportArgumentType=false
+
+import atexit
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import (
+    DiffusionPipeline,
+    FluxPipeline,
+    LatentConsistencyModelPipeline,
+    PixArtSigmaPipeline,
+    StableDiffusion3Pipeline,
+    StableDiffusionPipeline,
+    StableDiffusionXLPipeline,
+)
+from torch import nn
+
+from zoo import flux, pixart, stable_diffusion
+from zoo.networks import PICTURE_PX, stir
+from zoo.stable_diffusion import safety_checker
+from zoo.tokenizers import BEGIN, END, WORDS, clip_tokenizer, t5_tokenizer
+
+__all__ = [
+    "BEGIN",
+    "END",
+    "FIRST_CLASS",
+    "KINDS",
+    "OTHERS",
+    "PICTURE_PX",
+    "RECIPES",
+    "WORDS",
+    "build",
+    "built",
+    "clip_tokenizer",
+    "safety_checker",
+    "save",
+    "saved",
+    "session_folder",
+    "stir",
+    "t5_tokenizer",
+]
+
+RECIPES: Mapping[str, tuple[type[DiffusionPipeline], Callable[[], dict[str, Any]]]] = {
+    "sd1": (StableDiffusionPipeline, stable_diffusion.sd1),
+    "sd2": (StableDiffusionPipeline, stable_diffusion.sd2),
+    "sdxl": (StableDiffusionXLPipeline, stable_diffusion.sdxl),
+    "sd3": (StableDiffusion3Pipeline, stable_diffusion.sd3),
+    "flux-dev": (FluxPipeline, flux.flux_dev),
+    "flux-schnell": (FluxPipeline, flux.flux_schnell),
+    "pixart": (PixArtSigmaPipeline, pixart.pixart),
+    "lcm": (LatentConsistencyModelPipeline, stable_diffusion.lcm),
+}
+KINDS = tuple(RECIPES)
+OTHERS = ("pixart", "lcm")
+"""Kinds whose family is not data of Gesso; they stand for every other text-to-image class of diffusers."""
+FIRST_CLASS = tuple(kind for kind in KINDS if kind not in OTHERS)
+
+
+def build(kind: str, seed: int = 0, **replaced: Any) -> DiffusionPipeline:
+    """A fresh pipeline of `kind` with the weights of `seed`; `replaced` overrides components or init options.
+
+    The global random state is left as it was.
+    """
+    pipeline_class, recipe = RECIPES[kind]
+    with torch.random.fork_rng(devices=[]):  # fresh networks draw from the global state before `stir` overwrites them
+        parts = recipe() | replaced
+    for index, (name, part) in enumerate(parts.items()):
+        if isinstance(part, nn.Module) and name not in replaced:
+            stir(part, seed * 1000 + index)
+    pipe = pipeline_class(**parts)
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+def save(kind: str, folder: Path | str, seed: int = 0, **replaced: Any) -> Path:
+    """Write the pipeline of `kind` as a diffusers folder at `folder` and return its path."""
+    path = Path(folder)
+    build(kind, seed, **replaced).save_pretrained(path)
+    return path
+
+
+@cache
+def session_folder() -> Path:
+    """A temporary folder for this process, removed when it ends."""
+    path = Path(tempfile.mkdtemp(prefix="gesso-zoo-"))
+    atexit.register(shutil.rmtree, path, ignore_errors=True)
+    return path
+
+
+@cache
+def built(kind: str, seed: int = 0) -> DiffusionPipeline:
+    """The pipeline of `kind`, made once for this process. Shared: do not change it."""
+    return build(kind, seed)
+
+
+@cache
+def saved(kind: str, seed: int = 0) -> Path:
+    """The folder of `kind`, written once for this process. Shared: do not change it."""
+    return save(kind, session_folder() / f"{kind}-{seed}", seed)
