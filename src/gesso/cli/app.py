@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from gesso import __version__
-from gesso.cli import doctor, generate, models, replay, samplers, show
+from gesso.cli import bench, doctor, generate, models, replay, samplers, show
 from gesso.cli.commands import Commands
 from gesso.cli.invocation import Invocation, pairs
 from gesso.core.errors import UsageError
@@ -23,6 +23,7 @@ app.add_typer(models.app, name="models")
 app.command()(show.show)
 app.command()(replay.replay)
 app.command()(doctor.doctor)
+app.command()(bench.bench)
 
 
 def _print_version(asked: bool) -> None:
