@@ -1,7 +1,7 @@
 """Comparing what a picture shows with what was asked for, fact by fact."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from gesso.primer.prompt import Asked, AskedThing
@@ -51,6 +51,12 @@ class Score:
     @property
     def all_right(self) -> bool:
         return self.right == len(self.facts)
+
+    @classmethod
+    def of_nothing(cls, asked: Asked) -> "Score":
+        """The score of a picture on which nothing can be read."""
+        nothing = compare(asked, Reading(background=None, things=(), relation=None))
+        return cls(facts=tuple(replace(fact, seen=None) for fact in nothing.facts))
 
     def of(self, kind: Kind) -> list[Fact]:
         """The facts of one kind."""

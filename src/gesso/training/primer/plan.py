@@ -16,8 +16,8 @@ class Validation(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     every_steps: int = Field(default=2000, ge=1)
-    prompts: int = Field(default=40, ge=1)
-    """Held-out prompts of each kind: with one thing, and with two."""
+    prompts: int = Field(default=80, ge=2)
+    """Held-out prompts, half of them with one thing and half with two."""
     seed: int = Field(default=0, ge=0)
 
 
