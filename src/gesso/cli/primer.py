@@ -70,9 +70,7 @@ def evaluate(
     guidance: Annotated[
         float | None, typer.Option(metavar="SCALE", help="By itself the model's own.", show_default=False)
     ] = None,
-    device: Annotated[
-        str | None, typer.Option(metavar="NAME", help="By itself the best.", show_default=False)
-    ] = None,
+    device: Annotated[str | None, typer.Option(metavar="NAME", help="By itself the best.", show_default=False)] = None,
     as_json: AsJson = False,
 ) -> None:
     """Let a model draw prompts that it never saw, and count which of their facts its pictures show."""

@@ -54,7 +54,9 @@ def _opened(path: Path) -> "Image.Image":
         with Image.open(path) as picture:
             return picture.convert("RGB")
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise InputError(f"`{path}` cannot be read as a picture", hint="it may be damaged, or of another kind") from error
+        raise InputError(
+            f"`{path}` cannot be read as a picture", hint="it may be damaged, or of another kind"
+        ) from error
 
 
 def _entry(found: "Score", reading: "Reading") -> dict[str, Any]:

@@ -14,7 +14,7 @@ from PIL import Image
 from gesso.core.errors import InputError
 from gesso.core.requests import ImageRequest
 from gesso.engine.studio import Studio
-from gesso.models.load import unreadable
+from gesso.models.network import unreadable
 from gesso.primer.caption import caption
 from gesso.primer.prompt import parse
 from gesso.primer.reading import UnreadableError, read
@@ -96,9 +96,7 @@ def evaluate(
     asked = [(name, prompt) for name, held_out in kinds.items() for prompt in held_out]
     handles = [
         studio.submit(
-            ImageRequest(
-                prompt=prompt, model=model, seed=seed + number, steps=steps, guidance=guidance, device=device
-            )
+            ImageRequest(prompt=prompt, model=model, seed=seed + number, steps=steps, guidance=guidance, device=device)
         )
         for number, (_, prompt) in enumerate(asked)
     ]

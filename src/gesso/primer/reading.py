@@ -32,6 +32,8 @@ _EVEN = 40.0
 _EVEN_SHARE = 0.8
 _ONE_COLOUR = 60.0
 """Pixels of a thing are this close to the mixtures of its colour and the background."""
+_TEXTURE_SHARE = 0.5
+"""Where fewer of them are, it is no flat thing at all."""
 _SAME_COLOUR = 60.0
 _CLEARLY_NEARER = 0.75
 """A colour is read only this close to one of the world, and if the next one is clearly further away."""
@@ -49,6 +51,9 @@ _SMALLEST_CORE_PX = 30
 _MOST_THINGS = 4
 _FITS = 0.8
 """Overlap with an outline (intersection over union) from which a shape is read."""
+_FITS_WELL = 0.9
+_AHEAD = 0.01
+"""By how much it must fit better than every other."""
 _SIZE_BORDER = 0.225
 """Radius, as a share of the side, between small and large."""
 _CLEARLY = 1.5
@@ -101,8 +106,8 @@ def read(picture: Image.Image, shapes: Mapping[str, Outline] = SHAPES) -> Readin
         shapes: the outlines to look for, by name.
 
     Raises:
-        UnreadableError: it is no picture of the primer's world: not square, too small, its edge is uneven, there are too
-            many pieces on it, or nothing on it has a colour or a shape of the world.
+        UnreadableError: it is no picture of the primer's world: not square, too small, its edge is uneven, there are
+            too many pieces on it, one has many colours, or nothing on it has a colour or a shape of the world.
     """
     pixels = _pixels(picture)
     ground = _background(pixels)
@@ -150,10 +155,13 @@ def _pieces(pixels: Floats, ground: Floats) -> list[_Piece]:
     """What stands on the background, without specks."""
     contrast = _distance(pixels, ground)
     different = contrast > _DIFFERENT
-    labels, count = ndimage.label(different, structure=np.ones((3, 3)))
-    solid = ndimage.binary_opening(different, structure=np.ones((4, 4)))  # without lines, such as a halo
+    labels = np.zeros(different.shape, dtype=np.int32)
+    ndimage.label(different, structure=np.ones((3, 3)), output=labels)
+    solid = np.asarray(
+        ndimage.binary_opening(different, structure=np.ones((4, 4))), dtype=np.bool_
+    )  # without lines, such as a halo
     pieces: list[_Piece] = []
-    for number in range(1, count + 1):
+    for number in range(1, int(labels.max()) + 1):
         inside = labels == number
         if inside.sum() < _SMALLEST_THING_PX or (inside & solid).sum() < _SMALLEST_CORE_PX:
             continue
@@ -167,14 +175,17 @@ def _pieces(pixels: Floats, ground: Floats) -> list[_Piece]:
 
 
 def _colour(pixels: Floats, ground: Floats, covered: Bools, strength: Floats) -> str | None:
-    """The colour of the pixels inside that are strongest; none if there are several."""
+    """The colour of the pixels inside that are strongest; none if there are others beside it."""
     full = covered & (strength > _FULL)
-    inner = full & ndimage.binary_erosion(covered, iterations=2)
+    inner = full & np.asarray(ndimage.binary_erosion(covered, iterations=2), dtype=np.bool_)
     own = np.median(pixels[inner if inner.sum() >= 20 else full], axis=0)
     # Between the background and the thing's own colour lie its rim and the gaps of its stripes, and nothing else.
     span = own - ground
     share = np.clip((pixels[covered] - ground) @ span / (span @ span), 0, 1)[:, None]
-    if (_distance(pixels[covered], ground + share * span) < _ONE_COLOUR).mean() < _EVEN_SHARE:
+    of_one_colour = (_distance(pixels[covered], ground + share * span) < _ONE_COLOUR).mean()
+    if of_one_colour < _TEXTURE_SHARE:
+        raise UnreadableError("what stands on it has many colours")
+    if of_one_colour < _EVEN_SHARE:
         return None
     return _named(own)
 
@@ -202,10 +213,11 @@ def _relation(things: list[SeenThing]) -> Relation | None:
 def _things(piece: _Piece, shapes: Mapping[str, Outline]) -> list[SeenThing]:
     """The thing that a piece is; or the two that touch each other in it."""
     whole = _thing(piece, shapes)
-    if whole.shape is not None:
+    if whole.fit >= _FITS_WELL:
         return [whole]
     halves = [_thing(half, shapes) for half in _split(piece)]
-    return halves if len(halves) == 2 and all(half.shape for half in halves) else [whole]
+    least = _FITS_WELL if whole.shape else _FITS  # what can be one thing is two only if that is much plainer
+    return halves if len(halves) == 2 and all(half.shape and half.fit >= least for half in halves) else [whole]
 
 
 def _split(piece: _Piece) -> list[_Piece]:
@@ -216,7 +228,7 @@ def _split(piece: _Piece) -> list[_Piece]:
     third = (end - start) // 3
     thickness = piece.covered.sum(axis=1 - along)
     cut = start + third + int(np.argmin(thickness[start + third : end - third]))
-    first = np.arange(_SIDE_PX) < cut
+    first: Bools = np.arange(_SIDE_PX) < cut
     side = first[None, :] if along == 1 else first[:, None]
     parts = [piece.covered & side, piece.covered & ~side]
     if min(part.sum() for part in parts) < _SMALLEST_THING_PX:
@@ -226,9 +238,9 @@ def _split(piece: _Piece) -> list[_Piece]:
 
 def _thing(piece: _Piece, shapes: Mapping[str, Outline]) -> SeenThing:
     shape, spot, fit = _best_outline(piece.covered, shapes)
-    radius = spot.radius if fit >= _FITS else float(np.sqrt(piece.covered.sum() / np.pi))
+    radius = spot.radius if shape else float(np.sqrt(piece.covered.sum() / np.pi))
     return SeenThing(
-        shape=shape if fit >= _FITS else None,
+        shape=shape,
         colour=piece.colour,
         size=Size.LARGE if radius / _SIDE_PX > _SIZE_BORDER else Size.SMALL,
         fill=_fill(piece),
@@ -255,18 +267,25 @@ def _fill(piece: _Piece) -> Fill | None:
     return Fill.SOLID
 
 
-def _best_outline(covered: Bools, shapes: Mapping[str, Outline]) -> tuple[str, Spot, float]:
-    """The shape that overlaps most with the covered pixels, where, and by how much."""
+def _best_outline(covered: Bools, shapes: Mapping[str, Outline]) -> tuple[str | None, Spot, float]:
+    """The shape that overlaps most with the covered pixels, where, and by how much; no shape if it is not clear."""
     left, top, right, bottom = _box(covered)
     margin = 3
-    window: Box = (max(0, left - margin), max(0, top - margin), min(_SIDE_PX, right + margin), min(_SIDE_PX, bottom + margin))
+    window: Box = (
+        max(0, left - margin),
+        max(0, top - margin),
+        min(_SIDE_PX, right + margin),
+        min(_SIDE_PX, bottom + margin),
+    )
     seen = covered[window[1] : window[3], window[0] : window[2]]
     first_guesses = {name: _guess((left, top, right, bottom), outline) for name, outline in shapes.items()}
     fits = {name: _overlap(seen, window, shapes[name], spot) for name, spot in first_guesses.items()}
     candidates = sorted(fits, key=fits.__getitem__, reverse=True)[:5]
     refined = {name: _refine(seen, window, shapes[name], first_guesses[name], fits[name]) for name in candidates}
-    best = max(refined, key=lambda name: refined[name][1])
-    return best, *refined[best]
+    best, *others = sorted(refined, key=lambda name: refined[name][1], reverse=True)
+    spot, fit = refined[best]
+    clear = fit >= _FITS and (not others or fit - refined[others[0]][1] >= _AHEAD)
+    return best if clear else None, spot, fit
 
 
 def _refine(seen: Bools, window: Box, outline: Outline, spot: Spot, fit: float) -> tuple[Spot, float]:

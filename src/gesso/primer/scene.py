@@ -9,7 +9,7 @@ from enum import StrEnum
 from random import Random
 
 from gesso.core.errors import InputError, UnknownNameError
-from gesso.primer.shapes import SHAPES
+from gesso.primer.shapes import OUTLINES, SHAPES
 
 RGB = tuple[int, int, int]
 
@@ -60,8 +60,8 @@ class Thing:
     fill: Fill = Fill.SOLID
 
     def __post_init__(self) -> None:
-        if self.shape not in SHAPES:
-            raise UnknownNameError("shape", self.shape, list(SHAPES))
+        if self.shape not in OUTLINES:
+            raise UnknownNameError("shape", self.shape, list(OUTLINES))
         _check_colour(self.colour)
 
 

@@ -29,7 +29,9 @@ def sheet(pictures: Sequence[tuple[Image.Image, str]], columns: int = 6) -> Imag
     return paper
 
 
-def _lines(words: str, width_px: int, pen: ImageDraw.ImageDraw, font: ImageFont.ImageFont | ImageFont.FreeTypeFont) -> list[str]:
+def _lines(
+    words: str, width_px: int, pen: ImageDraw.ImageDraw, font: ImageFont.ImageFont | ImageFont.FreeTypeFont
+) -> list[str]:
     """`words`, broken so that each line fits."""
     lines = [""]
     for word in words.split():

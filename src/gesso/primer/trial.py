@@ -10,7 +10,7 @@ from PIL import Image
 from gesso.primer.prompt import Asked, asked_of
 from gesso.primer.reading import UnreadableError, read
 from gesso.primer.render import render
-from gesso.primer.scene import COLOURS, Relation, Size, random_scene
+from gesso.primer.scene import COLOURS, Size, random_scene
 from gesso.primer.score import Kind, Score, compare
 from gesso.primer.shapes import SHAPES
 

@@ -38,7 +38,7 @@ def truth(scene: Scene, places: tuple[Place, ...], size_px: int = SIZE_PX) -> Tr
     edges = Image.new("L", (size_px, size_px), 0)
     depth = Image.new("L", (size_px, size_px), 0)
     for number, covered in enumerate(masks):
-        hard = covered.point(lambda value: 255 if value >= 128 else 0)
+        hard = covered.point([255 * (value >= 128) for value in range(256)])
         rim = ImageChops.subtract(hard, hard.filter(ImageFilter.MinFilter(3)))
         edges = ImageChops.lighter(edges, rim)
         depth.paste(_NEAREST * (number + 1) // len(masks), mask=hard)

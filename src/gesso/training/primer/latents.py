@@ -67,10 +67,10 @@ def encoded_pictures(
     return EncodedPictures(latents=latents, tokens=tokens)
 
 
-def held_out_pictures(networks: Networks, plan: TrainingPlan, count: int) -> EncodedPictures:
+def held_out_pictures(networks: Networks, plan: TrainingPlan) -> EncodedPictures:
     """Pictures of combinations that training never shows."""
     held_out_dice = dice(plan.validation.seed, "held out")
-    scenes = [random_scene(held_out_dice, held_out=True) for _ in range(count)]
+    scenes = [random_scene(held_out_dice, held_out=True) for _ in range(plan.validation.pictures)]
     shard = encode(networks, scenes, held_out_dice)
     return EncodedPictures(latents=shard["latents"], tokens=shard["tokens"])
 
@@ -82,7 +82,9 @@ def encode(networks: Networks, scenes: list[Scene], rng: Random) -> dict[str, Te
     scale: float = networks.vae.config["scaling_factor"]
     latents: list[Tensor] = []
     for start in range(0, len(scenes), _ENCODED_AT_ONCE):
-        drawn = np.stack([np.asarray(render(scene, rng, size_px)) for scene in scenes[start : start + _ENCODED_AT_ONCE]])
+        drawn = np.stack(
+            [np.asarray(render(scene, rng, size_px)) for scene in scenes[start : start + _ENCODED_AT_ONCE]]
+        )
         pixels = torch.from_numpy(drawn).permute(0, 3, 1, 2).to(networks.vae.dtype) / 127.5 - 1  # [B, 3, H, W]
         encoded = networks.vae.encode(pixels.to(networks.vae.device)).latent_dist.mode()  # pyright: ignore[reportAttributeAccessIssue]
         latents.append((encoded * scale).to("cpu", torch.float16))

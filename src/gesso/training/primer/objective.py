@@ -1,7 +1,7 @@
 """What the network shall predict, and how wrong it is.
 
-v-prediction (Salimans & Ho 2022, eq. 11): with signal share α and noise share σ, α² + σ² = 1, the noisy latents are
-α x₀ + σ ε, and the target is v = α ε - σ x₀.
+v-prediction (Salimans & Ho 2022, eq. 11): with signal share a and noise share s, a² + s² = 1, the noisy latents are
+a x₀ + s noise, and the target is v = a noise - s x₀.
 """
 
 import torch
@@ -21,12 +21,12 @@ def timesteps(count: int, total: int, generator: torch.Generator) -> Tensor:
 
 
 def corrupt(x0: Tensor, noise: Tensor, share: Tensor) -> Tensor:
-    """α x₀ + σ ε, with α² given as `share` [B]."""
+    """a x₀ + s noise, with a² given as `share` [B]."""
     return _rows(share).sqrt() * x0 + (1 - _rows(share)).sqrt() * noise
 
 
 def target(x0: Tensor, noise: Tensor, share: Tensor) -> Tensor:
-    """v = α ε - σ x₀."""
+    """The v of the noisy latents that `corrupt` gives."""
     return _rows(share).sqrt() * noise - (1 - _rows(share)).sqrt() * x0
 
 

@@ -18,6 +18,8 @@ class Validation(BaseModel):
     every_steps: int = Field(default=2000, ge=1)
     prompts: int = Field(default=80, ge=2)
     """Held-out prompts, half of them with one thing and half with two."""
+    pictures: int = Field(default=256, ge=1)
+    """Held-out renders, for the loss."""
     seed: int = Field(default=0, ge=0)
 
 
@@ -98,7 +100,9 @@ def read_plan(path: Path) -> TrainingPlan:
         where = f" (line {mark.line + 1})" if mark is not None else ""
         raise InputError(f"`{path}` is not a YAML file{where}", hint="write one `key: value` a line") from error
     except OSError as error:
-        raise InputError(f"`{path}` could not be read: {error.strerror}", hint="give the path of a YAML file") from error
+        raise InputError(
+            f"`{path}` could not be read: {error.strerror}", hint="give the path of a YAML file"
+        ) from error
     if not isinstance(values, dict):
         raise InputError(f"`{path}` holds no keys", hint="the least is `out: FOLDER`")
     try:
@@ -113,7 +117,7 @@ def _unusable(path: Path, error: ValidationError) -> InputError:
     key = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
         known = sorted((Validation if len(first["loc"]) > 1 else TrainingPlan).model_fields)
-        nearest = UnknownNameError("key", str(first["loc"][-1]), known)
+        nearest = UnknownNameError("key", key.rpartition(".")[2], known)
         return InputError(f"`{path}` has an unknown key: `{key}`", hint=nearest.hint)
     reason = first["msg"].removeprefix("Value error, ")
     if not key:

@@ -23,7 +23,6 @@ from gesso.training.primer.plan import TrainingPlan
 
 MODEL = "model"
 """Folder, inside that of the training, of the pipeline with the averaged weights."""
-_HELD_OUT_PICTURES = 256
 
 Tryout = Callable[[Path], dict[str, Any]]
 """Lets a pipeline folder draw held-out prompts and returns its scores."""
@@ -66,7 +65,7 @@ def train(
     """
     trainer = Trainer(plan, load_networks(plan), tryout=tryout, watch=watch, device=device)
     trainer.pictures = encoded_pictures(trainer.networks, plan, listener=encoding)
-    trainer.held_out = held_out_pictures(trainer.networks, plan, _HELD_OUT_PICTURES)
+    trainer.held_out = held_out_pictures(trainer.networks, plan)
     return trainer.run()
 
 
@@ -151,7 +150,9 @@ class Trainer:
         self.optimizer.step()
         # Averages of few steps shall forget the beginning sooner (as in Karras et al. 2022).
         decay = min(plan.average_decay, (1 + self.step) / (10 + self.step))
-        torch._foreach_lerp_(list(self.average.values()), [p.detach() for p in self.parameters], 1 - decay)
+        with torch.no_grad():
+            for name, parameter in self.named.items():
+                self.average[name].lerp_(parameter, 1 - decay)
         return loss.item()
 
     def loss(self, x0: Tensor, tokens: Tensor, chance: torch.Generator) -> Tensor:
@@ -224,8 +225,8 @@ class Trainer:
                 if self.step:
                     self.optimizer.state[parameter] = {
                         "step": torch.tensor(float(self.step)),
-                        "exp_avg": checkpoint.tensors["exp_avg"][name].to(self.device),
-                        "exp_avg_sq": checkpoint.tensors["exp_avg_sq"][name].to(self.device),
+                        "exp_avg": checkpoint.tensors["exp_avg"][name].to(self.device, copy=True),
+                        "exp_avg_sq": checkpoint.tensors["exp_avg_sq"][name].to(self.device, copy=True),
                     }
 
     def _log(self, losses: list[float]) -> None:
@@ -250,10 +251,15 @@ class Trainer:
         """The networks with their averaged weights, for the length of the block."""
         own = [parameter.detach().clone() for parameter in self.parameters]
         try:
-            torch._foreach_copy_([p.detach() for p in self.parameters], list(self.average.values()))
+            self._set(list(self.average.values()))
             yield
         finally:
-            torch._foreach_copy_([p.detach() for p in self.parameters], own)
+            self._set(own)
+
+    @torch.no_grad()
+    def _set(self, values: list[Tensor]) -> None:
+        for parameter, value in zip(self.parameters, values, strict=True):
+            parameter.copy_(value)
 
 
 @contextmanager
@@ -267,7 +273,7 @@ def _stop_signals() -> Generator[Callable[[], bool]]:
 
     def note(number: int, _frame: object) -> None:
         came.append(number)
-        signal.signal(number, before[number])
+        signal.signal(number, before[signal.Signals(number)])
 
     numbers = (signal.SIGINT, signal.SIGTERM)
     before = {number: signal.getsignal(number) for number in numbers}
