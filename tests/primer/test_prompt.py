@@ -1,5 +1,6 @@
 """Prompts of the primer's world are read back into the facts that they name."""
 
+from pathlib import Path
 from random import Random
 
 import pytest
@@ -70,6 +71,10 @@ def test_known_words_in_an_order_that_says_nothing_are_refused(prompt: str, expe
     with pytest.raises(InputError) as raised:
         parse(prompt)
     assert expected in raised.value.message
+
+
+def test_the_model_card_has_the_grammar_as_it_is(repository: Path) -> None:
+    assert GRAMMAR in (repository / "docs" / "reference" / "primer.md").read_text("utf-8")
 
 
 def test_the_grammar_names_every_word_that_is_no_colour_or_shape() -> None:

@@ -18,6 +18,7 @@ from gesso.primer.trial import SWAPPED_KINDS, try_scorer
 def test_at_least_98_percent_of_the_facts_of_unseen_renders_are_read_rightly() -> None:
     trial = try_scorer(120, seed=20_261)
     assert trial.share_right >= 0.98
+    assert sum(trial.whole.values()) >= 0.95 * trial.pictures == 0.95 * sum(trial.scenes.values())
     for kind, count in trial.asked.items():
         assert trial.right[kind] / count >= 0.97, kind
 
@@ -110,6 +111,33 @@ def patchwork() -> Image.Image:
 def test_a_picture_that_is_none_of_the_world_cannot_be_read(picture: Image.Image) -> None:
     with pytest.raises(UnreadableError, match="cannot be read"):
         read(picture)
+
+
+def test_whatever_is_drawn_is_read_or_refused() -> None:
+    rng = Random(17)
+
+    def points(count: int) -> list[tuple[int, int]]:
+        return [(rng.randrange(128), rng.randrange(128)) for _ in range(count)]
+
+    refused = 0
+    for _ in range(60):
+        picture = Image.new("RGB", (128, 128), rng.choice(list(COLOURS.values())))
+        pen = ImageDraw.Draw(picture)
+        for _ in range(rng.randrange(6)):
+            colour = (rng.randrange(256), rng.randrange(256), rng.randrange(256))
+            match rng.randrange(3):
+                case 0:
+                    pen.polygon(points(rng.randrange(3, 8)), fill=colour)
+                case 1:
+                    pen.line(points(4), fill=colour, width=rng.randrange(1, 9))
+                case _:
+                    (x, y), radius = points(1)[0], rng.randrange(1, 70)
+                    pen.ellipse((x - radius, y - radius // 2, x + radius, y + radius), fill=colour)
+        try:
+            assert len(read(picture).things) <= 4
+        except UnreadableError:
+            refused += 1
+    assert 5 < refused < 55
 
 
 def test_what_has_no_shape_of_the_world_is_not_given_one() -> None:

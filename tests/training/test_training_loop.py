@@ -93,7 +93,9 @@ def test_a_training_that_is_killed_keeps_a_good_checkpoint_and_goes_on_from_it(p
     kept = read_checkpoint(killed.out, fixed=killed.fixed())
     assert kept is not None
     assert 0 < kept.step <= 15
+    (killed.out / ".0123456789abcdef.part").write_bytes(b"half a checkpoint")
     train(killed)
+    assert not list(killed.out.glob(".*.part"))
     train(straight)
     assert_equal(tensors(straight.out), tensors(killed.out))
     assert curve(straight.out) == curve(killed.out)
@@ -143,6 +145,14 @@ def test_the_end_of_the_plan_may_be_moved_and_what_must_stay_is_checked(plan: An
         with pytest.raises(InputError, match=f"was begun with `{key}:") as raised:
             train(plan(**{key: value}))
         assert raised.value.hint is not None
+
+
+def test_a_training_that_is_done_changes_nothing(plan: Any) -> None:
+    asked = plan(steps=1)
+    folder = train(asked)
+    before = {path: path.read_bytes() for path in asked.out.rglob("*") if path.is_file()}
+    assert train(asked, tryout=lambda _: pytest.fail("tried out again")) == folder
+    assert {path: path.read_bytes() for path in asked.out.rglob("*") if path.is_file()} == before
 
 
 def test_a_damaged_checkpoint_is_refused_in_one_line(plan: Any) -> None:

@@ -123,7 +123,9 @@ def scorer(
     if as_json:
         print_json(trial.as_dict())
         return
-    print(f"{trial.share_right:.2%} of {sum(trial.asked.values())} facts read rightly on {trial.pictures} pictures")
+    print(f"{trial.share_right:.2%} of {sum(trial.asked.values())} facts read rightly on {trial.pictures} pictures;")
+    for things, name in ((1, "one thing"), (2, "two things")):
+        print(f"all facts of {trial.whole[things]} of {trial.scenes[things]} pictures with {name}")
     print_columns(
         ("fact", "right", "read wrongly as, most often"),
         [

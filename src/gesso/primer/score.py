@@ -81,7 +81,7 @@ def compare(asked: Asked, reading: Reading) -> Score:
                 kind=Kind.RELATION,
                 thing=None,
                 asked=str(asked.relation),
-                seen=_relation_seen(reading, swapped=best is not straight and best != straight),
+                seen=_relation_seen(reading, swapped=best is not straight),
             )
         )
     for number, thing in enumerate(asked.things):

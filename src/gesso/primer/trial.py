@@ -23,6 +23,10 @@ class Trial:
 
     pictures: int = 0
     unreadable: int = 0
+    scenes: Counter[int] = field(default_factory=Counter[int])
+    """Pictures by their number of things."""
+    whole: Counter[int] = field(default_factory=Counter[int])
+    """Those of them of which every fact was read rightly."""
     asked: Counter[Kind] = field(default_factory=Counter[Kind])
     right: Counter[Kind] = field(default_factory=Counter[Kind])
     mistaken: Counter[tuple[Kind, str, str | None]] = field(default_factory=Counter[tuple[Kind, str, str | None]])
@@ -38,12 +42,14 @@ class Trial:
         return sum(self.right.values()) / max(1, sum(self.asked.values()))
 
     def as_dict(self) -> dict[str, object]:
-        """For programs: JSON types only."""
+        """For programs: JSON types only. `one_object` and `two_objects` are shares of pictures with all facts right."""
         return {
             "pictures": self.pictures,
             "unreadable": self.unreadable,
             "facts": sum(self.asked.values()),
             "all_facts": self.share_right,
+            "one_object": self.whole[1] / max(1, self.scenes[1]),
+            "two_objects": self.whole[2] / max(1, self.scenes[2]),
             **{str(kind): self.right[kind] / count for kind, count in self.asked.items()},
             "mistaken": [
                 {"fact": str(kind), "true": true, "read": seen, "times": times}
@@ -72,6 +78,7 @@ def try_scorer(
         scene = random_scene(rng)
         picture, asked = through(render(scene, rng)), asked_of(scene)
         trial.pictures += 1
+        trial.scenes[len(scene.things)] += 1
         try:
             reading = read(picture)
         except UnreadableError:
@@ -79,6 +86,7 @@ def try_scorer(
             trial.asked.update(_kinds(asked))
             continue
         score = compare(asked, reading)
+        trial.whole[len(scene.things)] += score.all_right
         trial.asked.update(fact.kind for fact in score.facts)
         trial.right.update(fact.kind for fact in score.facts if fact.right)
         trial.mistaken.update((fact.kind, fact.asked, fact.seen) for fact in score.facts if not fact.right)

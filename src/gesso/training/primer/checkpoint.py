@@ -82,3 +82,9 @@ def read_checkpoint(folder: Path, *, fixed: Mapping[str, Any]) -> Checkpoint | N
                 hint="set it back, or choose another folder with `out`",
             )
     return checkpoint
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Delete what a run that was killed in the middle of writing left in `folder`."""
+    for part in folder.glob(".*.part"):
+        part.unlink(missing_ok=True)

@@ -1,6 +1,7 @@
 """The loop that trains the primer. It can be stopped at any time; the next run goes on as if nothing had happened."""
 
 import signal
+import threading
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ from torch.nn.functional import mse_loss
 from gesso.core.errors import CancelledError, ModelError, NonFiniteError
 from gesso.training.primer import objective
 from gesso.training.primer.chance import generator
-from gesso.training.primer.checkpoint import Checkpoint, read_checkpoint
+from gesso.training.primer.checkpoint import Checkpoint, read_checkpoint, remove_unfinished
 from gesso.training.primer.journal import Journal
 from gesso.training.primer.latents import EncodedPictures, encoded_pictures, held_out_pictures
 from gesso.training.primer.networks import Networks, export, load_networks
@@ -106,6 +107,8 @@ class Trainer:
     def run(self) -> Path:
         """Do what is left of the plan, and write the model."""
         plan = self.plan
+        if self.step >= plan.steps and (plan.out / MODEL / "model_index.json").exists():
+            return plan.out / MODEL  # nothing is left to do
         self.networks.unet.train()
         self.networks.text_encoder.train()
         losses: list[float] = []
@@ -211,12 +214,16 @@ class Trainer:
         Checkpoint(step=self.step, seconds=self.seconds, fixed=self.plan.fixed(), tensors=kept).write(self.plan.out)
 
     def _resume(self) -> None:
+        remove_unfinished(self.plan.out)
         checkpoint = read_checkpoint(self.plan.out, fixed=self.plan.fixed())
         if checkpoint is None:
             return
         weights = checkpoint.tensors.get("weights", {})
         if {name: tensor.shape for name, tensor in weights.items()} != {n: p.shape for n, p in self.named.items()}:
-            raise ModelError(f"The checkpoint in `{self.plan.out}` is of other networks than `{self.plan.start}`")
+            raise ModelError(
+                f"The checkpoint in `{self.plan.out}` is of other networks than `{self.plan.start}`",
+                hint="set `start` back, or choose another folder with `out`",
+            )
         self.step, self.seconds = checkpoint.step, checkpoint.seconds
         with torch.no_grad():
             for name, parameter in self.named.items():
@@ -267,9 +274,12 @@ def _stop_signals() -> Generator[Callable[[], bool]]:
     """Note SIGINT and SIGTERM for the length of the block instead of falling out of a step. A second one ends at once.
 
     Yields:
-        Whether one has come.
+        Whether one has come. Threads other than the main one are not told of signals.
     """
     came: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
 
     def note(number: int, _frame: object) -> None:
         came.append(number)
