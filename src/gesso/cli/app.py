@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from gesso import __version__
-from gesso.cli import bench, doctor, generate, models, replay, samplers, show
+from gesso.cli import bench, doctor, generate, models, primer, replay, samplers, score, show
 from gesso.cli.commands import Commands
 from gesso.cli.invocation import Invocation, pairs
 from gesso.core.errors import UsageError
@@ -22,6 +22,8 @@ app.command()(samplers.samplers)
 app.add_typer(models.app, name="models")
 app.command()(show.show)
 app.command()(replay.replay)
+app.command()(score.score)
+app.add_typer(primer.app, name="primer")
 app.command()(doctor.doctor)
 app.command()(bench.bench)
 

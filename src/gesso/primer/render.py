@@ -10,7 +10,7 @@ from random import Random
 from PIL import Image, ImageChops, ImageDraw
 
 from gesso.primer.scene import COLOURS, RGB, Fill, Relation, Scene, Size, Thing
-from gesso.primer.shapes import INK, SHAPES, Spot
+from gesso.primer.shapes import INK, OUTLINES, Spot
 
 SIZE_PX = 128
 """Side of the pictures that the weights were trained on."""
@@ -74,7 +74,7 @@ def draw(scene: Scene, places: tuple[Place, ...], size_px: int = SIZE_PX) -> Ima
 def mask(thing: Thing, where: Place, side_px: int) -> Image.Image:
     """The pixels that `thing` covers: an `L` image, 255 inside and 0 outside, edges not smoothed."""
     image = Image.new("L", (side_px, side_px), 0)
-    SHAPES[thing.shape](ImageDraw.Draw(image), where.spot(side_px))
+    OUTLINES[thing.shape](ImageDraw.Draw(image), where.spot(side_px))
     return image
 
 

@@ -9,7 +9,7 @@ from enum import StrEnum
 from random import Random
 
 from gesso.core.errors import InputError, UnknownNameError
-from gesso.primer.shapes import SHAPES
+from gesso.primer.shapes import OUTLINES, SHAPES
 
 RGB = tuple[int, int, int]
 
@@ -30,7 +30,6 @@ COLOURS: dict[str, RGB] = {
 """Colours by the word that captions use, as sRGB bytes. The weights have learned these and no others."""
 
 _HELD_OUT_ONE_IN = 20
-_CHANCE_OF_TWO_THINGS = 0.5
 _CHANCE_OF_STRIPES = 0.25
 
 
@@ -61,8 +60,8 @@ class Thing:
     fill: Fill = Fill.SOLID
 
     def __post_init__(self) -> None:
-        if self.shape not in SHAPES:
-            raise UnknownNameError("shape", self.shape, list(SHAPES))
+        if self.shape not in OUTLINES:
+            raise UnknownNameError("shape", self.shape, list(OUTLINES))
         _check_colour(self.colour)
 
 
@@ -107,14 +106,19 @@ def is_held_out(thing: Thing, background: str) -> bool:
     return zlib.crc32(combination.encode()) % _HELD_OUT_ONE_IN == 0
 
 
-def random_scene(rng: Random) -> Scene:
-    """A scene as the training pictures show them: one or two unlike things, none of them held out."""
+def random_scene(rng: Random, *, share_of_two: float = 0.5, held_out: bool = False) -> Scene:
+    """A scene of one thing, or of two unlike ones.
+
+    Args:
+        share_of_two: how often there are two.
+        held_out: a scene that training never shows, because of at least one thing in it; else one that it may show.
+    """
     while True:
         background = rng.choice(list(COLOURS))
-        count = 2 if rng.random() < _CHANCE_OF_TWO_THINGS else 1
+        count = 2 if rng.random() < share_of_two else 1
         things = tuple(_random_thing(rng, background, alone=count == 1) for _ in range(count))
         kinds = {(thing.colour, thing.shape) for thing in things}
-        if len(kinds) == count and not any(is_held_out(thing, background) for thing in things):
+        if len(kinds) == count and held_out == any(is_held_out(thing, background) for thing in things):
             break
     relation = rng.choice(list(Relation)) if count == 2 else None
     return Scene(things=things, relation=relation, background=background)

@@ -1,7 +1,8 @@
 """Shapes of the primer's world: each is one function that draws its outline into a mask.
 
 A shape is drawn as ink on an empty mask, never in colour, so that one function serves pictures, masks and edges alike.
-To add a shape is to add a function to `SHAPES`; the word of the table is the word of the captions.
+To add a shape is to add a function to a table: to `SHAPES`, whose words are those of the captions, for what the weights
+are trained on, and else to `NEW_SHAPES`.
 """
 
 import math
@@ -94,6 +95,38 @@ def hexagon(mask: ImageDraw, spot: Spot) -> None:
     mask.polygon(_corners(spot, [1.0] * 6, first_angle=0.0), fill=INK)
 
 
+def arrow(mask: ImageDraw, spot: Spot) -> None:
+    """Points to the right."""
+    shaft, head = spot.radius * 0.3, spot.radius * 0.9
+    x, y, r = spot.x, spot.y, spot.radius
+    mask.polygon(
+        [
+            (x - r, y - shaft),
+            (x, y - shaft),
+            (x, y - head),
+            (x + r, y),
+            (x, y + head),
+            (x, y + shaft),
+            (x - r, y + shaft),
+        ],
+        fill=INK,
+    )
+
+
+def house(mask: ImageDraw, spot: Spot) -> None:
+    """Walls with a door, under a roof."""
+    x, y, r = spot.x, spot.y, spot.radius
+    mask.polygon([(x - r, y - 0.1 * r), (x, y - r), (x + r, y - 0.1 * r)], fill=INK)
+    mask.rectangle((x - 0.7 * r, y - 0.1 * r, x + 0.7 * r, y + 0.9 * r), fill=INK)
+    mask.rectangle((x - 0.2 * r, y + 0.3 * r, x + 0.2 * r, y + 0.9 * r), fill=_BARE)
+
+
+def bolt(mask: ImageDraw, spot: Spot) -> None:
+    """A flash of lightning."""
+    zigzag = [(0.25, -1.1), (-0.65, 0.15), (-0.05, 0.15), (-0.3, 1.1), (0.65, -0.25), (0.05, -0.25)]
+    mask.polygon([(spot.x + right * spot.radius, spot.y + down * spot.radius) for right, down in zigzag], fill=INK)
+
+
 def _corners(spot: Spot, distances: list[float], *, first_angle: float) -> list[Point]:
     """Corners at even angles around the spot, each at a distance given in radii."""
     turn = 2 * math.pi / len(distances)
@@ -119,3 +152,8 @@ SHAPES: Mapping[str, Outline] = {
     "hexagon": hexagon,
 }
 """Outlines by the word that captions use."""
+
+NEW_SHAPES: Mapping[str, Outline] = {"arrow": arrow, "house": house, "bolt": bolt}
+"""Outlines that no caption names and the weights have never seen: new subjects, to be taught."""
+
+OUTLINES: Mapping[str, Outline] = {**SHAPES, **NEW_SHAPES}

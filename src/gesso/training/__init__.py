@@ -1,0 +1,1 @@
+"""Teaching models something new: data, objectives and loops. Pictures are made without any of it."""

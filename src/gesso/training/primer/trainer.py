@@ -1,0 +1,296 @@
+"""The loop that trains the primer. It can be stopped at any time; the next run goes on as if nothing had happened."""
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import mse_loss
+
+from gesso.core.errors import CancelledError, ModelError, NonFiniteError
+from gesso.training.primer import objective
+from gesso.training.primer.chance import generator
+from gesso.training.primer.checkpoint import Checkpoint, read_checkpoint, remove_unfinished
+from gesso.training.primer.journal import Journal
+from gesso.training.primer.latents import EncodedPictures, encoded_pictures, held_out_pictures
+from gesso.training.primer.networks import Networks, export, load_networks
+from gesso.training.primer.plan import TrainingPlan
+
+MODEL = "model"
+"""Folder, inside that of the training, of the pipeline with the averaged weights."""
+
+Tryout = Callable[[Path], dict[str, Any]]
+"""Lets a pipeline folder draw held-out prompts and returns its scores."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """News for whoever watches."""
+
+    step: int
+    steps: int
+    loss: float
+    learning_rate: float
+    pictures_per_second: float
+
+
+def train(
+    plan: TrainingPlan,
+    *,
+    tryout: Tryout | None = None,
+    watch: Callable[[Progress], None] = lambda _: None,
+    encoding: Callable[[int], None] = lambda _: None,
+    device: str = "cpu",
+) -> Path:
+    """Train until `plan.steps`, going on from the checkpoint in `plan.out` if there is one.
+
+    Args:
+        tryout: gives the scores for the log; called every `plan.validation.every_steps` and at the end.
+        watch: told of every line of the log.
+        encoding: told how many pictures are encoded, before the first step.
+
+    Returns:
+        The folder of the trained pipeline: float16, averaged weights.
+
+    Raises:
+        InputError, ModelError: the plan does not fit what it starts or goes on from.
+        StorageError: the disk is full; the last checkpoint is good.
+        CancelledError: SIGINT or SIGTERM came; the step was ended and a checkpoint written.
+        NonFiniteError: the loss is no longer a number; the last checkpoint is good.
+    """
+    trainer = Trainer(plan, load_networks(plan), tryout=tryout, watch=watch, device=device)
+    trainer.pictures = encoded_pictures(trainer.networks, plan, listener=encoding)
+    trainer.held_out = held_out_pictures(trainer.networks, plan)
+    return trainer.run()
+
+
+class Trainer:
+    """A training in progress. Used by one thread."""
+
+    pictures: EncodedPictures
+    held_out: EncodedPictures
+
+    def __init__(
+        self,
+        plan: TrainingPlan,
+        networks: Networks,
+        *,
+        tryout: Tryout | None = None,
+        watch: Callable[[Progress], None] = lambda _: None,
+        device: str = "cpu",
+    ) -> None:
+        self.plan = plan
+        self.networks = networks
+        self.device = torch.device(device)
+        for network in (networks.unet, networks.text_encoder, networks.vae):
+            network.to(self.device)  # pyright: ignore[reportArgumentType]
+        self.named = dict(networks.learning())
+        self.parameters = list(self.named.values())
+        self.average = {name: parameter.detach().clone() for name, parameter in self.named.items()}
+        self.optimizer = torch.optim.AdamW(
+            self.parameters, lr=plan.learning_rate, betas=(0.9, 0.99), weight_decay=plan.weight_decay
+        )
+        self.empty = networks.tokens([""])[0]
+        self.step = 0
+        self.seconds = 0.0
+        self._tryout = tryout
+        self._watch = watch
+        self._resume()
+        self.journal = Journal(plan.out, step=self.step)
+
+    def run(self) -> Path:
+        """Do what is left of the plan, and write the model."""
+        plan = self.plan
+        if self.step >= plan.steps and (plan.out / MODEL / "model_index.json").exists():
+            return plan.out / MODEL  # nothing is left to do
+        self.networks.unet.train()
+        self.networks.text_encoder.train()
+        losses: list[float] = []
+        saved_at = began = time.monotonic()
+        with _stop_signals() as stopped:
+            while self.step < plan.steps:
+                losses.append(self.learn())
+                self.step += 1
+                now = time.monotonic()
+                self.seconds, began = self.seconds + now - began, now
+                if self.step % plan.log_every_steps == 0 or self.step == plan.steps:
+                    self._log(losses)
+                    losses.clear()
+                if stopped():
+                    self.save()
+                    raise CancelledError(f"Stopped after step {self.step} of {plan.steps}; the same command goes on")
+                if self.step % plan.validation.every_steps == 0 and self.step < plan.steps:
+                    self.save()
+                    self.validate()
+                    saved_at = began = time.monotonic()
+                elif now - saved_at >= plan.checkpoint_every_seconds:
+                    self.save()
+                    saved_at = began = time.monotonic()
+        self.save()
+        return self.validate()
+
+    def learn(self) -> float:
+        """One step: the gradient of one batch, and what the optimizer makes of it. Returns the batch's loss."""
+        plan = self.plan
+        chance = generator(plan.seed, "step", self.step)
+        x0, tokens = self._batch(chance)
+        unnamed = torch.rand(len(tokens), generator=chance) < plan.caption_dropout
+        tokens[unnamed] = self.empty
+        loss = self.loss(x0, tokens, chance)
+        if not torch.isfinite(loss):
+            raise NonFiniteError(component="unet", step=self.step, call=0)
+        for group in self.optimizer.param_groups:
+            group["lr"] = plan.learning_rate_at(self.step)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
+        self.optimizer.step()
+        # Averages of few steps shall forget the beginning sooner (as in Karras et al. 2022).
+        decay = min(plan.average_decay, (1 + self.step) / (10 + self.step))
+        with torch.no_grad():
+            for name, parameter in self.named.items():
+                self.average[name].lerp_(parameter, 1 - decay)
+        return loss.item()
+
+    def loss(self, x0: Tensor, tokens: Tensor, chance: torch.Generator) -> Tensor:
+        """Mean squared error of v at random times. x0: [B, 4, h, w], tokens: [B, 77]; chance on the CPU."""
+        networks = self.networks
+        t = objective.timesteps(len(x0), len(networks.alphas_cumprod), chance)
+        share = networks.alphas_cumprod[t].to(self.device)
+        noise = torch.randn(x0.shape, generator=chance).to(self.device)
+        x0 = x0.to(self.device)
+        text = networks.text_encoder(tokens.to(self.device)).last_hidden_state  # [B, 77, D]
+        noisy = objective.corrupt(x0, noise, share)
+        predicted = networks.unet(noisy, t.to(self.device), encoder_hidden_states=text).sample
+        return mse_loss(predicted, objective.target(x0, noise, share))
+
+    def _batch(self, chance: torch.Generator) -> tuple[Tensor, Tensor]:
+        """The pictures of this step: every one is seen once before any is seen again. [B, 4, h, w], [B, 77]."""
+        size, total = self.plan.batch_size, len(self.pictures)
+        round_, place = divmod(self.step, total // size)
+        order = torch.randperm(total, generator=generator(self.plan.seed, "round", round_))
+        chosen = order[place * size : (place + 1) * size]
+        captions = self.pictures.tokens[chosen]
+        wording = torch.randint(captions.shape[1], (size,), generator=chance)
+        return self.pictures.latents[chosen].float(), captions[torch.arange(size), wording].long()
+
+    @torch.no_grad()
+    def held_out_loss(self) -> float:
+        """The loss of the averaged weights on pictures of combinations never shown, always with the same noise."""
+        size = 32
+        with self._averaged():
+            losses = [
+                self.loss(
+                    self.held_out.latents[start : start + size].float(),
+                    self.held_out.tokens[start : start + size, 0].long(),
+                    generator("held out", start),
+                ).item()
+                for start in range(0, len(self.held_out), size)
+            ]
+        return sum(losses) / len(losses)
+
+    def validate(self) -> Path:
+        """Write the model as it is now, try it out, and log what came of it."""
+        folder = self.plan.out / MODEL
+        export(self.networks, self.average, start=self.plan.start, folder=folder)
+        scores = {} if self._tryout is None else {"scores": self._tryout(folder)}
+        self.journal.add(step=self.step, held_out_loss=round(self.held_out_loss(), 5), **scores)
+        return folder
+
+    def save(self) -> None:
+        """Write a checkpoint."""
+        kept: dict[str, dict[str, Tensor]] = {"weights": {}, "average": self.average, "exp_avg": {}, "exp_avg_sq": {}}
+        for name, parameter in self.named.items():
+            kept["weights"][name] = parameter
+            for kind in ("exp_avg", "exp_avg_sq"):
+                if kind in self.optimizer.state[parameter]:
+                    kept[kind][name] = self.optimizer.state[parameter][kind]
+        Checkpoint(step=self.step, seconds=self.seconds, fixed=self.plan.fixed(), tensors=kept).write(self.plan.out)
+
+    def _resume(self) -> None:
+        remove_unfinished(self.plan.out)
+        checkpoint = read_checkpoint(self.plan.out, fixed=self.plan.fixed())
+        if checkpoint is None:
+            return
+        weights = checkpoint.tensors.get("weights", {})
+        if {name: tensor.shape for name, tensor in weights.items()} != {n: p.shape for n, p in self.named.items()}:
+            raise ModelError(
+                f"The checkpoint in `{self.plan.out}` is of other networks than `{self.plan.start}`",
+                hint="set `start` back, or choose another folder with `out`",
+            )
+        self.step, self.seconds = checkpoint.step, checkpoint.seconds
+        with torch.no_grad():
+            for name, parameter in self.named.items():
+                parameter.copy_(weights[name])
+                self.average[name].copy_(checkpoint.tensors["average"][name])
+                if self.step:
+                    self.optimizer.state[parameter] = {
+                        "step": torch.tensor(float(self.step)),
+                        "exp_avg": checkpoint.tensors["exp_avg"][name].to(self.device, copy=True),
+                        "exp_avg_sq": checkpoint.tensors["exp_avg_sq"][name].to(self.device, copy=True),
+                    }
+
+    def _log(self, losses: list[float]) -> None:
+        pictures = self.step * self.plan.batch_size
+        rate = self.plan.learning_rate_at(self.step - 1)
+        loss = sum(losses) / len(losses)
+        self.journal.add(
+            step=self.step, pictures=pictures, seconds=round(self.seconds), loss=round(loss, 5), learning_rate=rate
+        )
+        self._watch(
+            Progress(
+                step=self.step,
+                steps=self.plan.steps,
+                loss=loss,
+                learning_rate=rate,
+                pictures_per_second=pictures / max(self.seconds, 1e-9),
+            )
+        )
+
+    @contextmanager
+    def _averaged(self) -> Generator[None]:
+        """The networks with their averaged weights, for the length of the block."""
+        own = [parameter.detach().clone() for parameter in self.parameters]
+        try:
+            self._set(list(self.average.values()))
+            yield
+        finally:
+            self._set(own)
+
+    @torch.no_grad()
+    def _set(self, values: list[Tensor]) -> None:
+        for parameter, value in zip(self.parameters, values, strict=True):
+            parameter.copy_(value)
+
+
+@contextmanager
+def _stop_signals() -> Generator[Callable[[], bool]]:
+    """Note SIGINT and SIGTERM for the length of the block instead of falling out of a step. A second one ends at once.
+
+    Yields:
+        Whether one has come. Threads other than the main one are not told of signals.
+    """
+    came: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+
+    def note(number: int, _frame: object) -> None:
+        came.append(number)
+        signal.signal(number, before[signal.Signals(number)])
+
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.getsignal(number) for number in numbers}
+    try:
+        for number in numbers:
+            signal.signal(number, note)
+        yield lambda: bool(came)
+    finally:
+        for number in numbers:
+            signal.signal(number, before[number])
