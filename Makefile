@@ -12,7 +12,7 @@ BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip --disable-pip-version-check install --constraint constraints.txt
 PROMPT := a red circle left of a blue star on a white background
 
-.PHONY: demo test check format clean
+.PHONY: demo test check bench format clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.installed-base
@@ -27,6 +27,10 @@ check: $(VENV)/.installed-dev
 	$(BIN)/pyright --project pyproject.toml --pythonpath $(BIN)/python
 	$(BIN)/lint-imports
 
+# On an idle machine, some 20 minutes on two cores; BENCH_ARGS names parts: latency, person, ...
+bench: $(VENV)/.installed-bench
+	$(BIN)/python -m benchmarks $(BENCH_ARGS)
+
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -37,9 +41,11 @@ clean:
 $(VENV)/.installed-base: EXTRAS :=
 $(VENV)/.installed-test: EXTRAS := [test]
 $(VENV)/.installed-dev: EXTRAS := [dev]
+$(VENV)/.installed-bench: EXTRAS := [bench]
 $(VENV)/.installed-%: pyproject.toml constraints.txt | $(BIN)/python
 	$(if $(TORCH_INDEX),$(PIP_INSTALL) --index-url $(TORCH_INDEX) torch)
 	$(PIP_INSTALL) --editable ".$(EXTRAS)"
+	$(if $(EXTRAS),$(PIP_INSTALL) --no-deps k-diffusion)
 	@touch $@
 
 $(BIN)/python:

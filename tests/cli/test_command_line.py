@@ -164,6 +164,12 @@ def test_running_out_of_memory_exits_4(command: Command, monkeypatch: pytest.Mon
     assert_told(command("show", "x.png"), 4, "Out of memory")
 
 
+@pytest.mark.rough(
+    "surroundings",
+    tried="a reader that goes away (`head` behind a pipe)",
+    happens="the command ends",
+    told="exit 0, no traceback",
+)
 def test_a_reader_that_goes_away_is_no_error() -> None:
     reading, writing = os.pipe()
     os.close(reading)
@@ -173,6 +179,12 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
     assert (running.returncode, err) == (0, b"")
 
 
+@pytest.mark.rough(
+    "surroundings",
+    tried="a full disk behind stdout (`> /dev/full`)",
+    happens="told on stderr",
+    told="exit 4, one line and a hint",
+)
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
 def test_a_full_disk_behind_stdout_is_told() -> None:
     with open("/dev/full", "wb") as full:

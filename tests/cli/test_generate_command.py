@@ -53,6 +53,39 @@ def test_out_with_the_suffix_of_a_picture_is_a_file_of_that_format(command: Comm
         assert picture.format == kind
 
 
+def test_noise_can_be_chosen_varied_and_carried_over(command: Command) -> None:
+    noise = ("--noise-source", "nv", "--variation-seed", 9, "--variation-strength", 0.5, "--eta-seed-offset", 3)
+    first = command(
+        "generate", "a star", "--seed", 7, "--sampler", "Euler a", "--out", "a.png", "--json", *noise, *SHORT
+    )
+    assert first.data["warnings"] == []
+    shown = command("show", "a.png").out
+    for pair in ("Seed: 7,", "Variation seed: 9,", "Variation seed strength: 0.5,", "ENSD: 3,", "RNG: NV,"):
+        assert pair in shown
+    again = command("generate", "--from", "a.png", "--out", "b.png", "--json")
+    assert again.data["images"][0]["pixels_sha256"] == first.data["images"][0]["pixels_sha256"]
+    for changed in (("--noise-source", "cpu"), ("--variation-strength", 0.1), ("--eta-seed-offset", 4)):
+        other = command("generate", "--from", "a.png", "--out", "c.png", "--json", *changed)
+        assert other.data["images"][0]["pixels_sha256"] != first.data["images"][0]["pixels_sha256"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (("--noise-source", "dice"), 2, "`--noise-source`: Input should be 'cpu' or 'nv'"),
+        (("--variation-seed", 3), 3, "Variation seed 3 has no effect without a variation strength"),
+        (("--variation-strength", 2), 3, "Asked for variation strength 2"),
+    ],
+)
+def test_noise_that_cannot_be_is_refused_in_one_line(
+    command: Command, arguments: tuple[object, ...], code: int, message: str
+) -> None:
+    ran = command("generate", "a star", *arguments, *SHORT)
+    assert ran.code == code
+    assert message in ran.err
+    assert not files_below(".")
+
+
 def test_out_without_one_is_a_folder_and_the_format_can_be_chosen(command: Command) -> None:
     ran = command("generate", "a star", "--out", "album", "--format", "webp", *SHORT)
     (path,) = ran.paths
@@ -65,7 +98,8 @@ def test_every_option_arrives_in_the_recipe(command: Command) -> None:
         *("generate", "a star", "--negative", "a heart", "--model", "primer", "--size", "64x128", "--steps", 3),
         *("--sampler", "k_euler", "--schedule", "karras", "--guidance", 2.5, "--guidance-rescale", 0.5, "--seed", 9),
         *("--clip-skip", 2, "--device", "cpu", "--precision", "float32", "--exact", "--priority", 3, "--owner", "ann"),
-        *("--deadline", 90, "--set", "eta=0.0", "--out", "a.png"),
+        *("--s-churn", 2, "--s-tmin", 0.1, "--s-tmax", 9, "--s-noise", 1.01),
+        *("--deadline", 90, "--set", "sigmas=[10.0, 3.0, 1.0]", "--out", "a.png"),
     )
     assert ran.code == 0, ran.err
     recipe = command("show", "a.png", "--json").data["recipe"]
@@ -76,8 +110,43 @@ def test_every_option_arrives_in_the_recipe(command: Command) -> None:
     assert (resolved["guidance"], resolved["guidance_rescale"], resolved["clip_skip"]) == (2.5, 0.5, 2)
     assert (resolved["seed"], resolved["device"], resolved["precision"]) == (9, "cpu", "float32")
     assert (resolved["exact"], resolved["priority"], resolved["owner"]) == (True, 3, "ann")
-    assert resolved["arguments"] == {"eta": 0.0}
+    assert [resolved[name] for name in ("s_churn", "s_tmin", "s_tmax", "s_noise")] == [2, 0.1, 9, 1.01]
+    assert resolved["eta"] is None
+    assert resolved["arguments"] == {"sigmas": [10.0, 3.0, 1.0]}
     assert recipe["asked"]["deadline_seconds"] == 90
+
+
+def test_eta_changes_the_picture_of_a_sampler_that_takes_it_and_comes_back_from_it(command: Command) -> None:
+    sums: list[str] = []
+    for eta in (0, 0.5, 1):
+        asked = ("generate", "a star", "--seed", 3, "--sampler", "DDIM", "--eta", eta, "--out", "a.png", "--json")
+        sums.append(command(*asked, *SHORT).data["images"][0]["pixels_sha256"])
+    assert len(set(sums)) == 3
+    again = command("generate", "--from", "a.png", "--out", "b.png", "--json")
+    assert again.data["images"][0]["pixels_sha256"] == sums[-1]
+    assert "Eta DDIM: 1.0," in command("show", "a.png").out
+    assert command("replay", "a.png").code == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--sampler", "Heun", "--eta", 0.5), "`eta` has no effect on sampler `Heun`"),
+        (("--eta", 0.5), "`eta` has no effect on the model's own scheduler"),
+        (("--sampler", "Heun", "--set", "eta=0.5"), "The argument `eta` has no effect on sampler `Heun`"),
+        (("--sampler", "UniPC", "--s-churn", 3), "`s_churn` has no effect on sampler `UniPC`"),
+        (("--sampler", "Euler", "--s-tmin", 3), "have no effect without `s_churn`"),
+        (("--sampler", "Euler a", "--eta", 2), "Asked for eta 2"),
+        (("--sampler", "Euler a", "--s-noise", -1), "Asked for s_noise -1"),
+    ],
+)
+def test_chance_that_cannot_be_is_refused_in_one_line(
+    command: Command, arguments: tuple[object, ...], message: str
+) -> None:
+    ran = command("generate", "a star", *arguments, *SHORT)
+    assert ran.code == 3
+    assert message in ran.err
+    assert not files_below(".")
 
 
 def test_from_makes_the_same_picture_again(command: Command) -> None:

@@ -49,6 +49,12 @@ def files_below(folder: str) -> list[Path]:
     return sorted(path for path in Path(folder).rglob("*") if path.is_file())
 
 
+@pytest.mark.rough(
+    "killed",
+    tried="Ctrl-C in the middle of a picture, at a terminal",
+    happens="no file is left",
+    told="exit 130: “Interrupted”",
+)
 def test_ctrl_c_cancels_the_request_and_leaves_no_file() -> None:
     watched = Watched("generate", "a star", "--steps", 900, "--out", "here/a.png")
     watched.wait_until_shown(b"steps/s")
@@ -60,6 +66,12 @@ def test_ctrl_c_cancels_the_request_and_leaves_no_file() -> None:
     assert files_below("here") == []
 
 
+@pytest.mark.rough(
+    "killed",
+    tried="Ctrl-C between the pictures of a request, then the same command again",
+    happens="done pictures are kept and told; the rest is made, none twice",
+    told="exit 130, then 0",
+)
 def test_ctrl_c_keeps_and_tells_what_is_done_and_a_journal_goes_on_from_there(command: Command) -> None:
     request = ("generate", "a star", "--count", 4, "--steps", 6, "--size", "64x64", "--journal", "journal")
     watched = Watched("--setting", "max_images=1", *request, "--out", "here")

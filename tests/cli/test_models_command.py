@@ -95,3 +95,17 @@ def test_data_is_whole_also_where_nothing_is_a_terminal(process: Command) -> Non
     ran = process("models", "list", "--json")
     assert ran.err == ""
     assert json.loads(ran.out)[0]["name"] == "primer"
+
+
+def test_the_families_say_which_networks_share_forwards(command: Command) -> None:
+    entries = {entry["pipeline"]: entry for entry in command("models", "families", "--json").data}
+    assert entries["StableDiffusionPipeline"]["family"] == "sd1"
+    sana = entries["SanaPipeline"]
+    assert (sana["family"], sana["prompt_read_by"], sana["size_multiple_px"]) == (None, "pipeline", 32)
+    assert {network["name"]: network["merges"] for network in sana["networks"]} == {
+        "text_encoder": False,
+        "transformer": True,
+        "vae": True,
+    }
+    [line] = [line for line in command("models", "families").out.splitlines() if "SanaPipeline" in line]
+    assert line.split() == ["Sana", "other", "SanaPipeline", "text_encoder", "32", "px", "second", "pass", "yes"]

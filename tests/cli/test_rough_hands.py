@@ -36,6 +36,13 @@ def left_behind() -> list[str]:
 # --- settings
 
 
+@pytest.mark.rough(
+    "settings",
+    tried="a `gesso.toml` that is not UTF-8, not TOML, 5,000 brackets deep; unknown keys; 0, 3, NUL, `..` "
+    "where they cannot be",
+    happens="the file, the key and what was found are named",
+    told="exit 2, one line and a hint",
+)
 @pytest.mark.parametrize(
     ("content", "words"),
     [
@@ -59,6 +66,12 @@ def test_a_settings_file_that_is_wrong_is_named(process: Command, content: bytes
     assert_told(process("models", "list"), 2, *words)
 
 
+@pytest.mark.rough(
+    "settings",
+    tried="`GESSO_*` with words for numbers, 99999999999 threads, text for JSON, unknown names",
+    happens="the variable and what was found are named",
+    told="exit 2, one line and a hint",
+)
 @pytest.mark.parametrize(
     ("name", "value", "words"),
     [
@@ -80,6 +93,12 @@ def test_an_environment_variable_that_is_wrong_is_named(
     assert_told(process("models", "list"), 2, *words)
 
 
+@pytest.mark.rough(
+    "settings",
+    tried="model folders that are a device, a name of 300 letters, a NUL, the home of nobody",
+    happens="they hold no models",
+    told="exit 0",
+)
 def test_folders_of_models_that_cannot_be_read_hold_no_models(
     process: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -92,6 +111,13 @@ def test_folders_of_models_that_cannot_be_read_hold_no_models(
 # --- the command line
 
 
+@pytest.mark.rough(
+    "names",
+    tried="`--out` into a file or a name too long, 9,000 brackets, 5,000 digits, NaN; pictures "
+    "that are text, cut, empty, without a word",
+    happens="told before any work, and nothing is made",
+    told="exit 2, 3 or 4, one line and a hint",
+)
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
@@ -132,6 +158,12 @@ def test_a_mistake_at_the_shell_is_told_before_any_work(
     assert left_behind() == before
 
 
+@pytest.mark.rough(
+    "requests",
+    tried="at the shell: unknown names, sizes 0, 7 and 100000, steps of 30 digits, guidance 1e9, NaN, lone surrogates",
+    happens="refused; not even the folder for the picture is made",
+    told="exit 3, one line and a hint",
+)
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -164,6 +196,12 @@ def test_a_request_that_cannot_be_done_leaves_nothing(
     assert left_behind() == ["file.safetensors"]
 
 
+@pytest.mark.rough(
+    "pictures",
+    tried="a picture whose prompt and sampler hold escape sequences for the terminal",
+    happens="they are spelt out on the screen",
+    told="exit 0; exit 3",
+)
 def test_a_picture_gives_the_terminal_no_commands(command: Command) -> None:
     info = PngImagePlugin.PngInfo()
     info.add_text("parameters", "a \x1b[31mcat\nSteps: 2, Sampler: \x1b]0;x\x07, CFG scale: 3, Seed: 1, Model: \x9b2J")
@@ -176,6 +214,12 @@ def test_a_picture_gives_the_terminal_no_commands(command: Command) -> None:
     assert not {"\x1b", "\x07", "\x9b"} & set(shown.out + ran.err)
 
 
+@pytest.mark.rough(
+    "models",
+    tried="a weight file that lacks its last byte, at the shell",
+    happens="named; the model beside it paints",
+    told="exit 3, one line and a hint",
+)
 def test_a_broken_weight_file_is_named_and_the_model_next_to_it_paints(command: Command) -> None:
     shutil.copytree(zoo.saved("sd1"), "models/whole")
     weights = Path(shutil.copytree("models/whole", "models/cut"), "vae/diffusion_pytorch_model.safetensors")
@@ -185,6 +229,12 @@ def test_a_broken_weight_file_is_named_and_the_model_next_to_it_paints(command: 
     assert command("generate", "a star", "--model", "whole", *SHORT).code == 0
 
 
+@pytest.mark.rough(
+    "disks",
+    tried="a disk (tmpfs) with room for two of three pictures",
+    happens="the ones before are whole and told; of the others nothing is left",
+    told="exit 4: “No room left on the disk for …”",
+)
 def test_a_picture_whose_place_is_gone_is_told_and_the_ones_before_it_are_kept(
     command: Command, tmp_path: Path
 ) -> None:
@@ -206,6 +256,12 @@ def test_a_picture_whose_place_is_gone_is_told_and_the_ones_before_it_are_kept(
 # --- as processes of their own
 
 
+@pytest.mark.rough(
+    "disks",
+    tried="a full disk (tmpfs) at the shell",
+    happens="neither a picture nor a folder is left",
+    told="exit 4: “No room left on the disk for …”",
+)
 def test_a_full_disk_at_the_shell(process: Command, tmp_path: Path) -> None:
     with disks.small_disk(tmp_path / "disk", kib=8) as mounted:
         if not mounted:
@@ -215,6 +271,12 @@ def test_a_full_disk_at_the_shell(process: Command, tmp_path: Path) -> None:
         assert left_behind() == ["disk"]
 
 
+@pytest.mark.rough(
+    "models",
+    tried="weights that give NaN, at the shell",
+    happens="no picture; the component and the step are named",
+    told="exit 3: “`unet` produced NaN or infinite values at step 0”",
+)
 def test_nan_at_the_shell(process: Command) -> None:
     pipeline: Any = zoo.build("sd1")
     pipeline.unet.conv_out.bias.data[0] = float("nan")

@@ -10,6 +10,7 @@ import zoo
 from callers import Caller, results
 from gesso.components.tokenizers import make_safe
 from toys import TIMEOUT_SECONDS
+from zoo.tokenizers import bert_tokenizer, bpe_tokenizer, gemma_tokenizer
 
 LENGTHS = (8, 77, 16, 40)
 PROMPT = "a red circle left of a blue square"
@@ -54,6 +55,18 @@ def test_the_plain_tokenizer_gives_one_of_two_threads_the_length_of_the_other(ma
 @pytest.mark.parametrize("make", [zoo.clip_tokenizer, zoo.t5_tokenizer])
 def test_the_safe_one_gives_each_thread_its_own(make: Callable[[], Any]) -> None:
     assert lengths(make_safe(meeting(make(), 0.1))) == [8, 77]
+
+
+MAKERS = [zoo.clip_tokenizer, zoo.t5_tokenizer, gemma_tokenizer, bpe_tokenizer, bert_tokenizer]
+
+
+@pytest.mark.parametrize("make", MAKERS)
+def test_looking_for_words_does_not_take_the_padding_from_who_encodes(make: Callable[[], Any]) -> None:
+    safe = make_safe(meeting(make(), 0.1))
+    callers = [Caller(lambda: encode(safe, 40)), Caller(lambda: safe.tokenize(PROMPT))]
+    ids, words = results(callers)
+    assert len(ids) == 40
+    assert len(words) < 40
 
 
 @pytest.mark.parametrize("make", [zoo.clip_tokenizer, zoo.t5_tokenizer])

@@ -169,6 +169,12 @@ class Dead(BaseException):
     """What no boundary catches, as `SystemExit`."""
 
 
+@pytest.mark.rough(
+    "threads",
+    tried="the device's thread dies in the middle of a forward",
+    happens="every call ends within a second, with the cause",
+    told="`ClosedError`: “… died …”",
+)
 def test_a_worker_that_dies_fails_every_call_within_a_second_with_the_cause(
     busy: tuple[threading.Event, Caller], network: Any, worker: HoldableWorker, caplog: pytest.LogCaptureFixture
 ) -> None:

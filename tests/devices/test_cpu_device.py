@@ -76,4 +76,6 @@ def test_running_out_of_memory_is_told_from_other_errors(cpu: Device) -> None:
         torch.empty(2**60, dtype=torch.uint8)
     assert cpu.is_out_of_memory(caught.value)
     assert cpu.is_out_of_memory(MemoryError())
+    assert cpu.is_out_of_memory(RuntimeError("could not create a primitive"))
+    assert not cpu.is_out_of_memory(RuntimeError("could not create a primitive descriptor for a convolution"))
     assert not cpu.is_out_of_memory(RuntimeError("shapes do not match"))

@@ -185,6 +185,13 @@ def test_what_cannot_be_done_is_refused_with_what_to_do(
     assert_told(caught.value, ExitCode.RESOURCES if error is DeviceError else ExitCode.INPUT, *words)
 
 
+@pytest.mark.rough(
+    "requests",
+    tried="some sixty requests that cannot be (names, sizes, steps, seeds, arguments, surrogates, 20,001 letters), "
+    "while others paint",
+    happens="each is refused before anything runs; the others' pictures are as ever",
+    told="`InputError`, one line and a hint",
+)
 def test_refusing_disturbs_nobody(studio: Studio) -> None:
     with company(studio):
         for fields, error, _ in REFUSED:
@@ -192,6 +199,12 @@ def test_refusing_disturbs_nobody(studio: Studio) -> None:
                 studio.submit(quick(**fields))
 
 
+@pytest.mark.rough(
+    "requests",
+    tried="fields of the wrong type, NaN and infinity in numbers, unknown fields",
+    happens="the field is named",
+    told="`ValidationError`",
+)
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
@@ -216,6 +229,12 @@ def test_a_field_of_the_wrong_type_is_named(fields: dict[str, Any], said: str) -
     assert said in str(caught.value)
 
 
+@pytest.mark.rough(
+    "requests",
+    tried="prompts of nothing, emoji, NUL, escape sequences, 40 combining accents, 10,000 words",
+    happens="painted, and kept in the recipe as they are",
+    told="nothing is said",
+)
 @pytest.mark.parametrize("prompt", ["", "🎨🦊 👩‍👩‍👧‍👦", "a\0b\0", "\n\r\t\x1b[31m", "́" * 40, "a " * 10_000], ids=ascii)
 def test_a_strange_prompt_is_painted_and_kept_as_it_is(studio: Studio, prompt: str, tmp_path: Path) -> None:
     result = studio.submit(quick(prompt=prompt, steps=1, guidance=1.0)).result(60)
@@ -300,6 +319,13 @@ def lie(file: str, **changes: Any) -> Damage:
     return damage
 
 
+@pytest.mark.rough(
+    "models",
+    tried="some thirty ways to break a folder: files empty, cut, a web page, an LFS pointer; lying headers; parts missing; "
+    "configs of nonsense",
+    happens="the part is named; others paint on; the folder stays as it was",
+    told="exit 3, one line and a hint",
+)
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
@@ -358,6 +384,12 @@ def test_a_model_runs_once_it_is_mended(studio: Studio, folder: Path) -> None:
     assert studios.distance(picture, alone()[0]) <= 1.5 / 255
 
 
+@pytest.mark.rough(
+    "models",
+    tried="a model that does not load, beside one in memory",
+    happens="the one in memory stays there",
+    told="exit 3, one line and a hint",
+)
 def test_a_failed_load_leaves_the_models_that_are_resident(folder: Path) -> None:
     cut(UNET_FILE, of_end=40)(folder)
     with studios.studio(max_models=2) as studio:
@@ -368,6 +400,12 @@ def test_a_failed_load_leaves_the_models_that_are_resident(folder: Path) -> None
     assert "model-loading" not in [event.kind for event in again.events()]
 
 
+@pytest.mark.rough(
+    "models",
+    tried="the text encoder of another model in the folder",
+    happens="the component that fails is named, and why it may",
+    told="exit 5, one line and a hint",
+)
 def test_parts_of_different_models_in_one_folder_are_told(studio: Studio, folder: Path) -> None:
     shutil.rmtree(folder / "text_encoder")
     shutil.copytree(zoo.saved("sdxl") / "text_encoder", folder / "text_encoder")
@@ -388,6 +426,12 @@ def poisoned(part: str, weight: str, folder: Path) -> Path:
     return folder
 
 
+@pytest.mark.rough(
+    "models",
+    tried="NaN from the text encoder, the UNet or the VAE, exact and fast, while others paint",
+    happens="no black picture; others paint on",
+    told="exit 3, component and step",
+)
 @pytest.mark.parametrize(
     ("part", "weight", "said"),
     [
@@ -459,6 +503,12 @@ def with_an_error(hit: torch.Tensor, output: Any) -> Any:
     raise RuntimeError("a wire broke\nand much more")
 
 
+@pytest.mark.rough(
+    "crowds",
+    tried="an error or NaN in a forward that holds the rows of several requests",
+    happens="only the request that caused it ends",
+    told="exit 3 or 5, component and step",
+)
 @pytest.mark.parametrize(
     ("ruin", "error", "code", "said"),
     [
@@ -488,6 +538,12 @@ def test_what_goes_wrong_in_a_merged_forward_is_one_requests_own(
     assert studio.submit(quick(**doomed)).result(60).images
 
 
+@pytest.mark.rough(
+    "threads",
+    tried="the device's thread dies",
+    happens="its requests end instead of waiting for ever",
+    told="`ClosedError`: “… died …”",
+)
 def test_a_worker_that_cannot_start_fails_its_requests_instead_of_keeping_them() -> None:
     settings = studios.settings().model_copy(update={"threads": 2**70})
     with Studio(settings) as studio:
@@ -531,6 +587,12 @@ def test_a_picture_that_found_no_room_can_be_saved_elsewhere(studio: Studio, tmp
     assert read_recipe(path).recipe == result.recipes[0]
 
 
+@pytest.mark.rough(
+    "disks",
+    tried="a journal on a full disk, while others paint",
+    happens="its request ends; the others' pictures are as ever; no half entry",
+    told="exit 4: “No room left …”",
+)
 def test_a_journal_that_finds_no_room_ends_its_request_alone(studio: Studio, full_disk: Path) -> None:
     with company(studio):
         error = failure(studio, quick(count=2), journal=full_disk / "journal")
@@ -539,6 +601,12 @@ def test_a_journal_that_finds_no_room_ends_its_request_alone(studio: Studio, ful
     assert not [name for name in files_below(full_disk) if name.endswith(".part")]
 
 
+@pytest.mark.rough(
+    "disks",
+    tried="saving into `/proc`, onto a file, below a file",
+    happens="nothing is made; named",
+    told="exit 4, one line and a hint",
+)
 @pytest.mark.parametrize("where", ["/proc/album", "taken/a.png", "taken"])
 def test_a_folder_that_cannot_be_written_is_named(studio: Studio, where: str, tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("a file")
@@ -549,6 +617,12 @@ def test_a_folder_that_cannot_be_written_is_named(studio: Studio, where: str, tm
     assert files_below(tmp_path) == ["taken"]
 
 
+@pytest.mark.rough(
+    "disks",
+    tried="a cache that cannot be written (`/dev/null/cache`)",
+    happens="pictures are made; digests are computed each time",
+    told="a warning",
+)
 def test_a_cache_that_cannot_be_written_costs_only_time(caplog: pytest.LogCaptureFixture) -> None:
     with studios.studio(cache_folder=Path("/dev/null/cache")) as studio:
         recipe = studio.submit(quick()).result(60).recipes[0]
@@ -563,6 +637,12 @@ def changed(recipe: Recipe, **fields: Any) -> Recipe:
     return recipe.model_copy(update={"resolved": recipe.resolved.model_copy(update=fields)})
 
 
+@pytest.mark.rough(
+    "pictures",
+    tried="a recipe edited to a billion steps, a million pixels, an unknown sampler, 20,001 letters",
+    happens="checked like what is asked, before anything runs",
+    told="exit 3, one line and a hint",
+)
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
@@ -587,6 +667,12 @@ def test_a_recipe_that_somebody_changed_is_checked_before_it_is_replayed(
     assert_told(caught.value, ExitCode.INPUT, *words)
 
 
+@pytest.mark.rough(
+    "pictures",
+    tried="a trace edited to speak of forwards of a billion rows",
+    happens="not believed; said to be altered",
+    told="verdict `different`",
+)
 def test_a_trace_that_speaks_of_gigantic_forwards_is_not_believed(studio: Studio, tmp_path: Path) -> None:
     result = studio.submit(quick()).result(60)
     recipe = result.recipes[0]
@@ -603,6 +689,12 @@ def test_a_trace_that_speaks_of_gigantic_forwards_is_not_believed(studio: Studio
     assert "was altered" in report.lines[0]
 
 
+@pytest.mark.rough(
+    "pictures",
+    tried="a journal whose request or list of pictures is damaged",
+    happens="named; nothing is overwritten",
+    told="exit 3: “… is damaged”",
+)
 @pytest.mark.parametrize(("file", "content"), [("request.json", "{"), ("request.json", "[]"), ("saved.json", "[1]")])
 def test_a_damaged_journal_is_told(studio: Studio, file: str, content: str, tmp_path: Path) -> None:
     journal = tmp_path / "journal"

@@ -1,10 +1,12 @@
 """The `parameters` text: as AUTOMATIC1111 writes it, and read back whoever wrote it."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gesso.core.requests import ImageRequest
+from gesso.core.requests import ImageRequest, NoiseSource
 from gesso.engine.infotext import NEGATIVE, parse, write
 from recipes import recipe
 
@@ -26,6 +28,72 @@ def test_what_was_not_used_is_not_written() -> None:
     assert (
         text == "a cat\nSteps: 20, CFG scale: 7.0, Seed: 42, Size: 512x768, Model: toy, RNG: CPU, Version: Gesso 0.1.0"
     )
+
+
+def test_noise_is_written_as_automatic1111_writes_it() -> None:
+    fields = {"noise_source": "nv", "eta_seed_offset": 31337, "variation_seed": 100, "variation_strength": 0.25}
+    text = write(recipe(clip_skip=2, index=2, **fields))
+    assert text.endswith(
+        "Seed: 42, Size: 512x768, Model hash: 0123456789, Model: toy, Variation seed: 102, "
+        "Variation seed strength: 0.25, Clip skip: 2, ENSD: 31337, RNG: NV, Version: Gesso 0.1.0"
+    )
+    assert parse(text).request_fields().items() >= (fields | {"seed": 42, "variation_seed": 102}).items()
+
+
+def test_a_variation_seed_of_nought_is_written_too() -> None:
+    assert "Variation seed: 0, Variation seed strength: 1.0," in write(recipe(variation_strength=1.0))
+
+
+@pytest.mark.parametrize(
+    ("pairs", "source"),
+    [
+        ("RNG: CPU", NoiseSource.CPU),
+        ("RNG: NV, Version: v1.10.1", NoiseSource.NV),
+        ("RNG: GPU", NoiseSource.NV),
+        ("RNG: CPU, Version: v1.10.1", NoiseSource.CPU),
+        ("Version: v1.6.0", NoiseSource.NV),
+        ("Version: f2.0.1v1.10.1-previous-519-g44eb4ea8", NoiseSource.NV),
+        ("Version: ComfyUI", None),
+        ("App: SD.Next", None),
+        ("RNG: dice", None),
+    ],
+)
+def test_the_noise_source_is_read_and_known_where_automatic1111_leaves_it_out(
+    pairs: str, source: NoiseSource | None
+) -> None:
+    fields = parse(f"a cat\nSteps: 20, Seed: 1, Size: 512x512, {pairs}").request_fields()
+    assert fields.get("noise_source") is source
+
+
+@pytest.mark.parametrize(
+    ("resolved", "written"),
+    [
+        ({"sampler": "Euler a", "eta": 0.4}, "Eta: 0.4"),
+        ({"sampler": "DDIM", "eta": 0.5}, "Eta DDIM: 0.5"),
+        ({"sampler": "Euler", "s_churn": 3.0}, "Sigma churn: 3.0"),
+        (
+            {"sampler": "Heun", "s_churn": 3.0, "s_tmin": 0.1, "s_tmax": 9.0, "s_noise": 1.01},
+            "Sigma churn: 3.0, Sigma tmin: 0.1, Sigma tmax: 9.0, Sigma noise: 1.01",
+        ),
+    ],
+)
+def test_noise_on_the_way_is_written_as_automatic1111_writes_it(resolved: dict[str, Any], written: str) -> None:
+    text = write(recipe(schedule="automatic", **resolved))
+    assert f", {written}, RNG: CPU" in text
+    assert parse(text).request_fields().items() >= resolved.items()
+
+
+def test_noise_on_the_way_that_is_the_samplers_own_is_not_written() -> None:
+    for sampler, eta in (("Euler a", 1.0), ("Euler a", None), ("DDIM", 0.0), ("TCD", 0.3), ("Euler", None)):
+        text = write(recipe(sampler=sampler, eta=eta))
+        assert "Eta" not in text
+        assert "Sigma" not in text
+
+
+def test_no_limit_of_churn_is_read_as_none() -> None:
+    fields = parse("x\nSteps: 20, Sampler: Euler, Seed: 1, Sigma churn: 2, Sigma tmax: inf").request_fields()
+    assert fields["s_churn"] == 2
+    assert "s_tmax" not in fields
 
 
 def test_an_automatic_schedule_is_named_so_only_where_the_sampler_prefers_none() -> None:
@@ -110,6 +178,7 @@ def test_the_text_of_automatic1111_is_read() -> None:
         "guidance": 7.0,
         "sampler": "DPM++ 2M Karras",
         "clip_skip": 2,
+        "noise_source": NoiseSource.NV,  # which that tool does not write
         "width": 512,
         "height": 768,
     }

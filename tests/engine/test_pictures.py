@@ -278,6 +278,12 @@ def test_a_truncated_picture_is_one_clear_error(tmp_path: Path, output_format: O
     assert "\n" not in caught.value.message
 
 
+@pytest.mark.rough(
+    "pictures",
+    tried="150 pictures of each format with three random bytes changed",
+    happens="read or refused, nothing else",
+    told="exit 3, one line and a hint",
+)
 @pytest.mark.filterwarnings("ignore")  # of Pillow, about the damage
 @pytest.mark.parametrize("output_format", FORMATS)
 def test_a_damaged_picture_is_read_or_refused_and_nothing_else(tmp_path: Path, output_format: OutputFormat) -> None:
@@ -296,7 +302,8 @@ def test_a_damaged_picture_is_read_or_refused_and_nothing_else(tmp_path: Path, o
             refused += 1
         else:
             assert read.recipe is None or read.recipe.resolved.prompt
-    assert refused > (149 if output_format is OutputFormat.PNG else 0)  # a PNG has check sums throughout
+    # A PNG has check sums throughout, but Pillow does not compare that of the pixels: their damage is left to `replay`.
+    assert refused > (140 if output_format is OutputFormat.PNG else 0)
 
 
 def png_header(width: int, height: int) -> bytes:
@@ -307,6 +314,12 @@ def png_header(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
 
 
+@pytest.mark.rough(
+    "pictures",
+    tried="a picture that claims more pixels than are read",
+    happens="refused before it is decoded",
+    told="exit 3, one line and a hint",
+)
 @pytest.mark.parametrize("side", [10_000, 60_000])
 @pytest.mark.parametrize("warnings", ["error", "ignore"])
 def test_a_picture_that_claims_too_many_pixels_is_one_clear_error(
@@ -514,6 +527,12 @@ def test_no_number_is_given_twice_among_threads(tmp_path: Path) -> None:
     assert numbers_in(tmp_path) == list(range(30))
 
 
+@pytest.mark.rough(
+    "crowds",
+    tried="several processes that save into one folder at once",
+    happens="every picture has a number of its own",
+    told="nothing is said",
+)
 def test_no_number_is_given_twice_among_processes(tmp_path: Path, repository: Path) -> None:
     tests = str(repository / "tests")
     codes = [SAVES.format(tests=tests, worker=100 * worker, folder=str(tmp_path)) for worker in range(4)]
@@ -530,6 +549,12 @@ def test_a_name_that_is_taken_meanwhile_is_left_alone(tmp_path: Path, monkeypatc
     assert (tmp_path / "00000-42.png").read_bytes() == b"mine"
 
 
+@pytest.mark.rough(
+    "disks",
+    tried="a disk without hard links",
+    happens="no picture replaces another",
+    told="nothing is said",
+)
 def test_a_disk_without_hard_links_works_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def no_links(*args: object, **kwargs: object) -> None:
         raise OSError(errno.EPERM, os.strerror(errno.EPERM))
@@ -565,6 +590,12 @@ def test_a_full_disk_is_one_clear_error_and_leaves_nothing(
     assert files_in(tmp_path) == []
 
 
+@pytest.mark.rough(
+    "disks",
+    tried="no room for the recipe that stands beside a JPEG",
+    happens="the picture is not left without it",
+    told="exit 4, one line and a hint",
+)
 def test_a_picture_whose_sidecar_does_not_fit_is_not_left_behind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -618,6 +649,12 @@ sys.exit(2)
 """
 
 
+@pytest.mark.rough(
+    "disks",
+    tried="`ulimit -f`: a file may not grow further",
+    happens="nothing is left",
+    told="exit 4, one line and a hint",
+)
 def test_a_file_that_may_not_grow_further_leaves_nothing(tmp_path: Path, repository: Path) -> None:
     code = LIMITED.format(tests=str(repository / "tests"), folder=str(tmp_path))
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
@@ -638,6 +675,12 @@ def test_a_folder_that_cannot_be_written_is_one_clear_error(tmp_path: Path, wher
     assert files_in(tmp_path) == ["file"]
 
 
+@pytest.mark.rough(
+    "disks",
+    tried="a folder without the right to write, as an ordinary user",
+    happens="nothing is made",
+    told="exit 4, one line and a hint",
+)
 @pytest.mark.skipif(getattr(os, "geteuid", lambda: 0)() == 0, reason="root may write anywhere")
 def test_a_folder_without_permission_is_one_clear_error(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)

@@ -79,6 +79,12 @@ def test_each_who_awaits_gets_an_error_of_its_own() -> None:
     assert first is not second
 
 
+@pytest.mark.rough(
+    "clocks",
+    tried="a deadline of more seconds than a timer can wait",
+    happens="refused",
+    told="exit 3, one line and a hint",
+)
 def test_a_deadline_that_no_timer_can_wait_for_is_refused() -> None:
     with studios.studio() as studio, pytest.raises(InputError, match="deadline"):
         studio.submit(quick(deadline_seconds=1e12))
@@ -209,6 +215,12 @@ def test_a_pipeline_that_refuses_without_a_word_is_still_a_refusal(monkeypatch: 
             studio.submit(quick()).result(60)
 
 
+@pytest.mark.rough(
+    "threads",
+    tried="`sys.exit` in a model's own code",
+    happens="its request ends, the program goes on",
+    told="exit 5, one line",
+)
 def test_code_that_exits_fails_its_request_instead_of_ending_it_without_pictures(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -257,6 +269,12 @@ def test_a_picture_made_before_its_weights_were_known_replays_identical(tmp_path
         assert replay(studio, rewritten(path, {"weights": PENDING})).verdict is Verdict.IDENTICAL
 
 
+@pytest.mark.rough(
+    "models",
+    tried="the weights replaced between a kill and the going on",
+    happens="nothing of the old ones is taken over",
+    told="nothing is said",
+)
 def test_a_journal_of_other_weights_is_not_gone_on_with(tmp_path: Path) -> None:
     """The input of the first calls is the same, whatever the weights: their old outputs were taken for the new ones."""
     folder = zoo.save("sd1", tmp_path / "model")

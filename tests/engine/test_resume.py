@@ -31,6 +31,12 @@ def request(*, exact: bool, **fields: object) -> ImageRequest:
     return ImageRequest.model_validate({"prompt": "a red circle", "seed": 3, "steps": 10, "exact": exact} | fields)
 
 
+@pytest.mark.rough(
+    "killed",
+    tried="kill -9 at step 6 of 10 of a request with a journal, exact and fast",
+    happens="resumed: the same bytes, no finished call is computed again, the picture replays identical",
+    told="nothing can be told",
+)
 @pytest.mark.parametrize("exact", [True, False])
 def test_a_killed_job_goes_on_and_gives_the_same_picture(exact: bool, tmp_path: Path) -> None:
     folder = tmp_path / "journal"
@@ -57,6 +63,12 @@ def test_a_journal_keeps_the_seed_that_was_drawn(tmp_path: Path) -> None:
     assert first.images[0].tobytes() == second.images[0].tobytes()
 
 
+@pytest.mark.rough(
+    "pictures",
+    tried="a journal that was begun by another request",
+    happens="refused, and left as it is",
+    told="exit 3: “… was begun by another request”",
+)
 def test_a_journal_of_another_request_is_refused(tmp_path: Path) -> None:
     with studios.studio() as studio:
         studio.submit(request(exact=False, steps=2), journal=tmp_path / "journal").result(60)

@@ -1,9 +1,12 @@
 # pyright: reportPrivateImportUsage=false
 """The table of samplers, and the schedulers it builds, on denoisers with a known solution and on thin pipelines."""
 
+import copy
+import re
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -21,19 +24,24 @@ from torch import Tensor
 
 import zoo
 from gesso.core.errors import InputError, UnknownNameError
+from gesso.core.requests import ResolvedImageRequest
 from gesso.engine.samplers.scheduler import build
 from gesso.engine.samplers.table import (
     AUTOMATIC,
     DEFAULT,
     SAMPLERS,
     SCHEDULES,
+    Chance,
     check_steps,
     is_flow,
     names_for,
+    resolve_chance,
     resolve_sampler,
     schedule_label,
+    takes_chance,
 )
 from gesso.engine.samplers.watch import watched
+from recipes import recipe
 
 # diffusers turns tensors into arrays in a way that numpy 2 deprecates and torch 2.13 does not support yet.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")
@@ -54,6 +62,8 @@ FLOW_PAIRS = [
     if sampler.flow
     for schedule in (AUTOMATIC, *sampler.flow.schedules)
 ]
+STOCHASTIC = {name for name, sampler in SAMPLERS.items() if sampler.stochastic}
+DISTILLED = {"LCM", "TCD"}
 SPREAD = 0.5
 """Standard deviation of the data that the exact denoisers know."""
 
@@ -155,6 +165,38 @@ def sample(
         ("dpm++ 2m sgm uniform", "DPM++ 2M", "sgm-uniform"),
         ("DPM++ 2M Exponential", "DPM++ 2M", "exponential"),
         ("dpmsolvermultistepscheduler", "DPM++ 2M", "karras"),
+        ("DPM++ 2M SDE", "DPM++ 2M SDE", "exponential"),
+        ("k_dpmpp_2m_sde", "DPM++ 2M SDE", "exponential"),
+        ("DPM++ 2M SDE Karras", "DPM++ 2M SDE", "karras"),
+        ("k_dpmpp_2m_sde_heun", "DPM++ 2M SDE Heun", "exponential"),
+        ("k_dpmpp_3m_sde", "DPM++ 3M SDE", "exponential"),
+        ("DPM++ 3M SDE Exponential", "DPM++ 3M SDE", "exponential"),
+        ("k_dpmpp_sde", "DPM++ SDE", "karras"),
+        ("DPM SDE", "DPM++ SDE", "karras"),
+        ("DPMSolverSDEScheduler", "DPM++ SDE", "karras"),
+        ("k_dpmpp_2s_a", "DPM++ 2S a", "karras"),
+        ("DPM++ 1S", "DPM++ 2S a", "karras"),
+        ("k_dpm_2", "DPM2", "karras"),
+        ("KDPM2DiscreteScheduler", "DPM2", "karras"),
+        ("DPM2 Karras", "DPM2", "karras"),
+        ("k_dpm_2_a", "DPM2 a", "karras"),
+        ("KDPM2 a", "DPM2 a", "karras"),
+        ("KDPM2AncestralDiscreteScheduler", "DPM2 a", "karras"),
+        ("k_lms", "LMS", AUTOMATIC),
+        ("LMSD", "LMS", AUTOMATIC),
+        ("LMS Karras", "LMS", "karras"),
+        ("LMSDiscreteScheduler", "LMS", AUTOMATIC),
+        ("Euler Normal", "Euler", "uniform"),
+        ("euler simple", "Euler", "simple"),
+        ("Euler Polyexponential", "Euler", "exponential"),
+        ("ddpm", "DDPM", AUTOMATIC),
+        ("plms", "PLMS", AUTOMATIC),
+        ("PNDM", "PLMS", AUTOMATIC),
+        ("PNDMScheduler", "PLMS", AUTOMATIC),
+        ("unipc", "UniPC", AUTOMATIC),
+        ("deis", "DEIS", AUTOMATIC),
+        ("DEISMultistepScheduler", "DEIS", AUTOMATIC),
+        ("tcd", "TCD", AUTOMATIC),
         ("ddim", "DDIM", AUTOMATIC),
         ("uni_pc", "UniPC", AUTOMATIC),
         ("UniPCMultistepScheduler", "UniPC", AUTOMATIC),
@@ -207,11 +249,11 @@ def test_an_unknown_schedule_is_refused_with_the_nearest_names() -> None:
     assert caught.value.nearest == ["karras"]
 
 
-@pytest.mark.parametrize("asked", ["Heun", "Euler a", "dpmpp_2m", "DDIM", "UniPC", "LCM"])
+@pytest.mark.parametrize("asked", ["DPM2", "Euler a", "dpmpp_2m", "DDIM", "UniPC", "LCM"])
 def test_a_diffusion_sampler_on_a_rectified_flow_is_refused_with_what_exists(asked: str) -> None:
     with pytest.raises(InputError) as caught:
         resolve_sampler(asked, None, flow=True)
-    assert caught.value.hint == "exist for it: default, Euler"
+    assert caught.value.hint == "exist for it: default, Euler, Heun"
 
 
 @pytest.mark.parametrize("asked", ["Flow-match Euler", "FlowMatchEulerDiscreteScheduler"])
@@ -224,7 +266,7 @@ def test_a_flow_sampler_on_a_diffusion_model_is_refused_with_what_exists(asked: 
 
 @pytest.mark.parametrize(
     ("name", "schedule", "flow"),
-    [("Euler a", "karras", False), ("DDIM", "uniform", False), ("LCM", "beta", False), ("Euler", "sgm uniform", True)],
+    [("DDPM", "karras", False), ("DDIM", "uniform", False), ("LCM", "beta", False), ("Euler", "sgm uniform", True)],
 )
 def test_a_pair_that_does_not_exist_is_refused_with_what_exists(name: str, schedule: str, flow: bool) -> None:
     with pytest.raises(InputError) as caught:
@@ -289,14 +331,14 @@ def test_a_flow_takes_any_number_of_steps() -> None:
 
 @pytest.mark.parametrize(("sampler", "schedule"), DIFFUSION_PAIRS)
 def test_every_number_of_steps_that_is_not_refused_runs(sampler: str, schedule: str) -> None:
-    most = 50 if sampler == "LCM" else 130
-    for steps in (1, 2, 3, 4, 5, 10, 14, 15, 16, 20, 25, 31, 32, 33, 50, 60, 61, 100, 121, 130):
+    most = 50 if sampler in DISTILLED else 130
+    for steps in (1, 2, 3, 4, 5, 15, 16, 33, 61):
         if steps <= most:
             _, x = sample(made(sampler, schedule, generator=torch.Generator()), steps, size=1)
             assert torch.isfinite(x).all(), steps
 
 
-@pytest.mark.parametrize("sampler", [name for name in SAMPLERS if name != "LCM"])
+@pytest.mark.parametrize("sampler", [name for name in SAMPLERS if name not in DISTILLED])
 def test_the_largest_number_of_steps_runs(sampler: str) -> None:
     scheduler = made(sampler, generator=torch.Generator())
     assert torch.isfinite(sample(scheduler, 999, size=1)[1]).all()
@@ -305,12 +347,11 @@ def test_the_largest_number_of_steps_runs(sampler: str) -> None:
 # --- numbers
 
 
-@pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction", "sample"])
 @pytest.mark.parametrize(
-    ("sampler", "schedule"), [(name, schedule) for name, schedule in DIFFUSION_PAIRS if name not in {"Euler a", "LCM"}]
+    ("sampler", "schedule"), [pair for pair in DIFFUSION_PAIRS if not SAMPLERS[pair[0]].stochastic]
 )
-def test_a_sampler_follows_the_exact_solution(sampler: str, schedule: str, prediction_type: str) -> None:
-    scheduler = made(sampler, schedule, prediction_type=prediction_type)
+def test_a_sampler_follows_the_exact_solution(sampler: str, schedule: str) -> None:
+    scheduler = made(sampler, schedule)
     noise, x = sample(scheduler, 120)
     # Start and end of the probability flow: x(t) = x(T) * deviation(t) / deviation(T).
     alpha, sigma = alpha_sigma(scheduler, scheduler.timesteps[0])
@@ -340,22 +381,6 @@ def test_halving_the_step_halves_the_error_of_euler_and_quarters_that_of_second_
     for sampler in ("Heun", "DPM++ 2M", "UniPC"):
         assert error(sampler, 10) / error(sampler, 20) > 3.5, sampler
         assert error(sampler, 20) < error("Euler", 20) / 4, sampler
-
-
-def test_no_two_pairs_give_the_same_noise_levels_and_the_same_result() -> None:
-    results: dict[tuple[str, str], Tensor] = {}
-    for sampler, schedule in DIFFUSION_PAIRS:
-        form = SAMPLERS[sampler].diffusion
-        assert form is not None
-        if schedule == AUTOMATIC and form.schedules and form.automatic == AUTOMATIC:
-            continue  # stands for one of the others, depending on the model
-        if schedule == AUTOMATIC and form.automatic != AUTOMATIC:
-            continue
-        results[sampler, schedule] = sample(made(sampler, schedule, generator=torch.Generator()), 8)[1]
-    keys = list(results)
-    for index, one in enumerate(keys):
-        for other in keys[index + 1 :]:
-            assert not torch.allclose(results[one], results[other], atol=1e-6), (one, other)
 
 
 @pytest.mark.parametrize("schedule", ["karras", "exponential", "beta"])
@@ -419,12 +444,9 @@ def test_what_belongs_to_the_model_is_kept_and_what_belongs_to_its_sampler_is_no
     assert euler.config.num_train_timesteps == 1100
     assert euler.config.prediction_type == "v_prediction"
     assert euler.config.rescale_betas_zero_snr
-    assert not euler.config.use_karras_sigmas
-    solver = made("DPM++ 2M", "uniform", model=own)
-    assert (solver.config.solver_order, solver.config.algorithm_type) == (2, "dpmsolver++")
-    assert not solver.config.use_karras_sigmas
-    assert not solver.config.euler_at_final
-    assert solver.config.final_sigmas_type == "zero"
+    assert (euler.config.rule, euler.config.placement) == ("euler", "uniform")
+    euler.set_timesteps(5)
+    assert euler.sigmas[-1] == 0
     assert made("LCM", model=own).config.original_inference_steps == 50
 
 
@@ -442,9 +464,16 @@ def test_values_that_the_config_marks_as_defaults_are_read_likewise() -> None:
 
 
 def test_latents_are_never_clipped_by_a_sampler_whose_class_clips_by_default() -> None:
-    for name in ("DDIM", "LCM", "Heun"):
+    for name in ("LCM", "TCD"):
         assert not made(name, model=(PNDMScheduler, SD)).config.clip_sample
         assert not made(name, model=(DDIMScheduler, {**SD, "clip_sample": True})).config.clip_sample
+    large = 50 * torch.ones(1, 4, 2, 2)
+    for name in names_for(flow=False)[1:]:
+        scheduler = made(name, model=(DDIMScheduler, {**SD, "clip_sample": True}), generator=torch.Generator())
+        scheduler.set_timesteps(1)
+        timestep = scheduler.timesteps[0]
+        x = scheduler.step(torch.zeros_like(large), timestep, large * scheduler.init_noise_sigma)[0]
+        assert float(x.abs().min()) > 40, name
 
 
 def test_a_model_trained_on_trailing_timesteps_keeps_them_with_any_sampler() -> None:
@@ -467,8 +496,8 @@ def test_a_flow_keeps_its_shift() -> None:
 @pytest.mark.parametrize(
     ("sampler", "config", "named"),
     [
-        ("Heun", {"rescale_betas_zero_snr": True}, "rescale_betas_zero_snr"),
-        ("Euler a", {"prediction_type": "sample"}, "sample"),
+        ("LCM", {"timestep_type": "continuous"}, "timestep_type"),
+        ("Euler a", {"prediction_type": "colour"}, "colour"),
         ("DPM++ 2M", {"timestep_type": "continuous"}, "timestep_type"),
         ("Euler", {"thresholding": True}, "thresholding"),
     ],
@@ -507,11 +536,143 @@ def test_building_changes_neither_the_config_nor_an_earlier_scheduler() -> None:
     for name in names_for(flow=False):
         one, two = made(name, model=(DIFFUSION[0], config)), made(name, model=(DIFFUSION[0], config))
         assert one is not two
-        sample(one, 3, generator=None if name not in {"Euler a", "LCM"} else torch.Generator())
+        sample(one, 3, generator=None if name not in STOCHASTIC else torch.Generator())
         mutable = {key: value for key, value in two.__dict__.items() if isinstance(value, list | dict | Tensor)}
         for key, value in mutable.items():
             assert one.__dict__[key] is not value, key
         assert config == before
+
+
+@pytest.mark.parametrize("sampler", names_for(flow=False)[1:])
+def test_a_scheduler_that_is_copied_in_mid_run_goes_on_the_same(sampler: str) -> None:
+    scheduler = made(sampler, generator=torch.Generator().manual_seed(1))
+    scheduler.set_timesteps(6)
+    x = torch.ones(1, 4, 2, 2) * scheduler.init_noise_sigma
+    ends: list[Tensor] = []
+    again = torch.Generator()
+    for index, timestep in enumerate(scheduler.timesteps):
+        if index == 3:
+            copied, other = copy.deepcopy(scheduler), x.clone()
+            generator = torch.Generator().manual_seed(2)
+            for later in copied.timesteps[index:]:
+                seen = copied.scale_model_input(other, later)
+                other = copied.step(seen / 3, later, other, generator=generator, return_dict=False)[0]
+            ends.append(other)
+            again = torch.Generator().manual_seed(2)
+        given = {"generator": again} if index >= 3 else {}
+        x = scheduler.step(scheduler.scale_model_input(x, timestep) / 3, timestep, x, return_dict=False, **given)[0]
+    assert torch.equal(x, ends[0])
+
+
+def test_noise_levels_and_timesteps_of_ones_own_are_followed() -> None:
+    scheduler = made("Heun")
+    scheduler.set_timesteps(sigmas=[10.0, 3.0, 0.5])
+    assert scheduler.sigmas.tolist() == [10.0, 3.0, 0.5, 0.0]
+    assert len(scheduler.timesteps) == 5
+    scheduler.set_timesteps(timesteps=[900, 500, 20])
+    assert scheduler.timesteps.tolist() == [900, 500, 500, 20, 20]
+    for wrong in ({"sigmas": [1.0, 2.0]}, {"sigmas": []}, {}, {"sigmas": [1.0], "timesteps": [3]}):
+        with pytest.raises(ValueError, match=r"fall from step to step|must be given|give one of them"):
+            scheduler.set_timesteps(**wrong)
+
+
+def test_a_picture_to_begin_with_is_noised_to_the_level_of_the_step_it_begins_at() -> None:
+    scheduler = made("Heun")
+    scheduler.set_timesteps(10)
+    begin = 6  # the fourth step: two calls each
+    scheduler.set_begin_index(begin)
+    picture, noise = torch.full((2, 4, 2, 2), 3.0), torch.ones(2, 4, 2, 2)
+    noised = scheduler.add_noise(picture, noise, scheduler.timesteps[begin : begin + 1].repeat(2))
+    torch.testing.assert_close(noised, 3 + noise * float(scheduler.sigmas[3]))
+    other = made("Heun")
+    other.set_timesteps(10)
+    other._begin_index = None
+    found = other.add_noise(picture, noise, other.timesteps[[begin, 0]])
+    expected = torch.stack([other.sigmas[3], other.sigmas[0]]).reshape(2, 1, 1, 1)
+    torch.testing.assert_close(found, 3 + noise * expected)
+
+
+# --- chance
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_what_a_sampler_takes_of_chance_changes_the_picture_and_what_it_does_not_is_refused(name: str) -> None:
+    values = {"eta": 0.6, "s_churn": 8.0, "s_noise": 1.1}
+    for flow in (False, True):
+        form = SAMPLERS[name].form(flow=flow)
+        if form is None:
+            continue
+        for field, value in values.items():
+            asked = Chance(**{field: value})
+            if not takes_chance(form, field):
+                with pytest.raises(InputError, match=re.escape(f"`{field}` has no effect on sampler `{name}`")):
+                    resolve_chance(name, asked, frozenset({field}), flow=flow)
+                continue
+            if field == "s_noise" and form.churn:
+                asked = replace(asked, s_churn=8.0)
+            resolved = resolve_chance(name, asked, frozenset({field}), flow=flow)
+            assert getattr(resolved, field) == value
+            neutral = replace(resolved, **{field: form.eta if field == "eta" else 0.0 if field == "s_churn" else 1.0})
+            one, two = (_painted(name, chance) for chance in (resolved, neutral))
+            assert not torch.allclose(one, two, atol=1e-3), field
+
+
+def _painted(sampler: str, chance: Chance) -> Tensor:
+    generator = torch.Generator().manual_seed(4)
+    scheduler = build(
+        sampler,
+        AUTOMATIC,
+        scheduler_class=DIFFUSION[0],
+        scheduler_config=DIFFUSION[1],
+        generator=generator,
+        chance=chance,
+    )
+    return sample(watched(scheduler, Silent(generator)), 8)[1]
+
+
+def test_chance_that_is_left_open_is_the_samplers_own() -> None:
+    def own(sampler: str) -> float | None:
+        return resolve_chance(sampler, Chance(), frozenset(), flow=False).eta
+
+    assert (own("Euler a"), own("DPM++ 3M SDE"), own("DDIM"), own("TCD")) == (1.0, 1.0, 0.0, 0.3)
+    assert own("Euler") is own("DDPM") is own(DEFAULT) is None
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        (Chance(s_tmin=1.0), "have no effect without `s_churn`"),
+        (Chance(s_churn=3.0, s_tmin=5.0, s_tmax=1.0), "`s_tmax` 1 is below `s_tmin` 5"),
+    ],
+)
+def test_limits_of_churn_that_leave_nothing_are_refused(asked: Chance, said: str) -> None:
+    given = frozenset(name for name, value in vars(asked).items() if value)
+    with pytest.raises(InputError, match=said):
+        resolve_chance("Euler", asked, given, flow=False)
+
+
+def test_a_recipe_from_before_chance_could_be_asked_for_means_what_it_meant() -> None:
+    resolved = recipe(sampler="Euler a").resolved.model_dump()
+    old = {name: value for name, value in resolved.items() if name != "eta" and not name.startswith("s_")}
+    read = ResolvedImageRequest.model_validate(old)
+    assert (read.eta, read.s_churn, read.s_tmin, read.s_tmax, read.s_noise) == (None, 0, 0, 0, 1)
+    torch.testing.assert_close(_painted("Euler a", Chance(eta=read.eta)), _painted("Euler a", Chance(eta=1.0)))
+
+
+def test_no_eta_and_no_churn_leave_the_generator_alone() -> None:
+    generator = torch.Generator().manual_seed(1)
+    before = generator.get_state()
+    for sampler, chance in (("Euler a", Chance(eta=0.0)), ("Euler", Chance(s_churn=5, s_tmin=5000))):
+        scheduler = build(
+            sampler,
+            "karras",
+            scheduler_class=DIFFUSION[0],
+            scheduler_config=DIFFUSION[1],
+            generator=generator,
+            chance=chance,
+        )
+        sample(watched(scheduler, Silent(generator)), 5)
+    assert torch.equal(generator.get_state(), before)
 
 
 # --- the picture's own randomness
@@ -552,6 +713,8 @@ def test_every_pair_runs_in_an_unmodified_pipeline(kind: str, capfd: pytest.Capt
     model = zoo.built(kind)
     own_class, own = type(model.scheduler), model.scheduler.config
     pairs = FLOW_PAIRS if is_flow(own_class.__name__, own) else DIFFUSION_PAIRS
+    if kind in {"sd2", "sdxl"}:  # every pair runs on sd1
+        pairs = [pair for pair in pairs if pair[1] == AUTOMATIC]
     pictures = []
     for sampler, schedule in [(DEFAULT, AUTOMATIC), *pairs]:
         generator = torch.Generator().manual_seed(5)
@@ -565,9 +728,10 @@ def test_every_pair_runs_in_an_unmodified_pipeline(kind: str, capfd: pytest.Capt
         pipeline: Any = type(model)(**parts, **options, **({"add_watermarker": False} if kind == "sdxl" else {}))
         pipeline.set_progress_bar_config(disable=True)
         size = {"width": zoo.PICTURE_PX, "height": zoo.PICTURE_PX}
-        picture = pipeline("a red circle", num_inference_steps=3, generator=generator, output_type="np", **size)
+        picture = pipeline(prompt="a red circle", num_inference_steps=4, generator=generator, output_type="np", **size)
         assert 0 <= picture.images.min() < picture.images.max() <= 1
         pictures.append(picture.images.tobytes())
-    assert len(set(pictures)) >= len(pairs) - 6  # automatic is one of the others; the rest differ
+    named = [pair for pair in pairs if pair[1] != AUTOMATIC]
+    assert len(set(pictures)) > max(len(named), len(pairs) // 2)  # automatic is one of the others; the rest differ
     assert capfd.readouterr().err == ""  # diffusers warns of options that a class does not know
     assert SCHEDULES.keys() >= {schedule for _, schedule in pairs}

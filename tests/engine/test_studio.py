@@ -115,6 +115,12 @@ def test_a_request_that_waits_for_room_can_be_cancelled() -> None:
         running.cancel()
 
 
+@pytest.mark.rough(
+    "clocks",
+    tried="a deadline that passes while the request waits for room",
+    happens="the request ends",
+    told="exit 4: “Not done within …”",
+)
 def test_a_deadline_ends_a_request_also_while_it_waits() -> None:
     with studios.studio(max_images=1) as studio:
         running = studio.submit(quick(steps=900, deadline_seconds=0.5))
@@ -154,6 +160,12 @@ def test_a_failing_request_keeps_the_pictures_it_has() -> None:
         assert 1 <= len(handle.pictures) < 50
 
 
+@pytest.mark.rough(
+    "threads",
+    tried="the studio closed while requests run and wait",
+    happens="each ends within a second",
+    told="`ClosedError`",
+)
 def test_closing_fails_what_waits_within_a_second() -> None:
     studio = studios.Studio(studios.settings(max_images=1))
     handles = [studio.submit(quick(steps=900, seed=seed)) for seed in range(3)]
@@ -223,6 +235,12 @@ def test_the_least_recently_used_model_leaves_first() -> None:
         assert loads(models[0])
 
 
+@pytest.mark.rough(
+    "models",
+    tried="weights replaced between two requests",
+    happens="the second paints with the new ones",
+    told="nothing is said",
+)
 def test_a_model_that_was_replaced_on_the_disk_is_read_anew(tmp_path: Path) -> None:
     folder = zoo.save("sd1", tmp_path / "model")
     request = quick(model=str(folder), width=64, height=64)

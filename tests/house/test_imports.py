@@ -51,6 +51,10 @@ def test_the_help_of_the_command_line_loads_no_heavy_library() -> None:
     assert heavy_modules_after(asking) == set()
 
 
+def test_the_table_of_families_loads_no_heavy_library() -> None:
+    assert heavy_modules_after("from gesso.cli.models import tried_families\nassert tried_families()") == set()
+
+
 def test_values_arithmetic_and_catalogues_load_no_heavy_library() -> None:
     assert heavy_modules_after("\n".join(f"import {name}" for name in LIGHT)) == set()
 

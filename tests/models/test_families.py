@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 
 from gesso.core.registry import load_dotted
@@ -31,7 +33,7 @@ def test_the_networks_of_a_family_are_arguments_of_its_pipeline(family: Family) 
 @pytest.mark.parametrize("family", EVERY)
 def test_preview_factors_are_one_row_of_red_green_and_blue_for_each_latent_channel(family: Family) -> None:
     assert family.latent_rgb is not None
-    assert len(family.latent_rgb) == (16 if family.flow else 4)
+    assert len(family.latent_rgb) == (32 if family.vae_class == "AutoencoderKLFlux2" else 16 if family.flow else 4)
     assert all(len(row) == 3 for row in family.latent_rgb)
 
 
@@ -59,6 +61,28 @@ def test_stable_diffusion_35_is_of_the_family_of_3() -> None:
     assert newer is not None
     assert older.name == newer.name == "sd3"
     assert older.defaults != newer.defaults
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "configs", "options", "title", "defaults"),
+    [
+        ("ZImagePipeline", {"scheduler": {"shift": 6.0}}, {}, "Z-Image", (50, 4.0)),
+        ("ZImagePipeline", {"scheduler": {"shift": 3.0}}, {}, "Z-Image Turbo", (8, 0.0)),
+        ("Flux2Pipeline", {}, {}, "Flux.2 dev", (50, 4.0)),
+        ("Flux2KleinPipeline", {}, {"is_distilled": False}, "Flux.2 klein base", (50, 4.0)),
+        ("Flux2KleinPipeline", {}, {"is_distilled": True}, "Flux.2 klein", (4, 0.0)),
+        ("QwenImagePipeline", {"transformer": {"guidance_embeds": False}}, {}, "Qwen-Image", (50, 4.0)),
+        ("QwenImagePipeline", {"transformer": {"guidance_embeds": True}}, {}, "Qwen-Image distilled", (50, 4.0)),
+    ],
+)
+def test_variants_are_told_apart_by_their_configs(
+    pipeline: str, configs: Any, options: Any, title: str, defaults: tuple[int, float]
+) -> None:
+    family = family_for(pipeline, configs, options)
+    assert family is not None
+    assert family.title == title
+    assert (family.defaults.steps, family.defaults.guidance) == defaults
+    assert FAMILIES[family.name].pipelines == family.pipelines
 
 
 def test_another_pipeline_has_no_family_and_its_networks_still_have_roles() -> None:

@@ -11,6 +11,7 @@ import zoo
 from gesso.core.errors import ModelError
 from gesso.models.families import FAMILIES, Role, Sampling
 from gesso.models.folder import ModelDescription, describe, verify
+from gesso.models.verified import VERIFIED
 
 PRIMER = Path(__file__).parents[2] / "src/gesso/primer/weights"
 
@@ -35,6 +36,12 @@ def edit(path: Path, **changes: Any) -> None:
         ("sd3", "sd3", "Stable Diffusion 3", 16),
         ("flux-dev", "flux1", "Flux.1 dev", 16),
         ("flux-schnell", "flux1", "Flux.1 schnell", 16),
+        ("z-image", "z-image", "Z-Image", 16),
+        ("z-image-turbo", "z-image", "Z-Image Turbo", 16),
+        ("flux2", "flux2", "Flux.2 dev", 16),
+        ("flux2-klein", "flux2-klein", "Flux.2 klein", 16),
+        ("flux2-klein-base", "flux2-klein", "Flux.2 klein base", 16),
+        ("qwen-image", "qwen-image", "Qwen-Image", 16),
     ],
 )
 def test_a_first_class_family_is_known_from_its_folder(kind: str, family: str, title: str, multiple_px: int) -> None:
@@ -43,11 +50,17 @@ def test_a_first_class_family_is_known_from_its_folder(kind: str, family: str, t
     assert found.family is not None
     assert (found.family.name, found.family.title) == (family, title)
     assert found.size_multiple_px == multiple_px
-    assert found.default_size_px == ((1024, 1024) if family == "flux1" else (64, 64))
+    stable = family.startswith("sd")  # only their configs have a sample size
+    assert found.default_size_px == ((64, 64) if stable else (found.family.native_size_px,) * 2)
     assert {role: len(found.with_role(role)) for role in (Role.DENOISER, Role.VAE)} == {Role.DENOISER: 1, Role.VAE: 1}
     assert found.latent_rgb == found.family.latent_rgb
     assert not found.custom_code
     verify(found)
+
+
+# Those that are not 64: the pipeline's own size where no config tells, or as many latents as binning asks for.
+SIDES = dict.fromkeys(("chroma", "ovis", "bria", "aura-flow", "kandinsky3", "sana-sprint"), 1024)
+SIDES |= {"pixart": 256, "pixart-alpha": 256, "sana": 512}
 
 
 @pytest.mark.parametrize("kind", zoo.OTHERS)
@@ -56,22 +69,26 @@ def test_any_other_pipeline_is_described_without_a_family(kind: str) -> None:
     assert found.family is None
     assert found.latent_rgb is None
     assert {component.role for component in found.networks} == {Role.TEXT, Role.DENOISER, Role.VAE}
-    assert found.size_multiple_px == (16 if kind == "pixart" else 8)
+    assert found.size_multiple_px == (VERIFIED[found.pipeline_class].size_multiple_px if kind != "bria" else 16)
+    assert found.default_size_px == (SIDES.get(kind, 64),) * 2
     verify(found)
 
 
 @pytest.mark.parametrize("kind", zoo.KINDS)
 def test_sizes_and_bytes_are_those_of_the_loaded_pipeline(kind: str) -> None:
     found, pipe = describe(zoo.saved(kind)), zoo.built(kind)
-    factor: int = getattr(pipe, "vae_scale_factor")  # noqa: B009 (pipelines declare it in __init__)
-    assert found.vae_factor == factor
+    factor: int = getattr(pipe, "vae_scale_factor", 8)  # Kandinsky 3 writes its 8 into the code
+    assert found.vae_factor == (factor // 2 if kind == "bria" else factor)  # which counts its packing too
     for component in found.networks:
         module = getattr(pipe, component.name)
         stored = {tensor.data_ptr(): tensor for tensor in module.state_dict().values()}.values()  # tied ones once
         assert component.weight_values == sum(tensor.numel() for tensor in stored)
         assert component.weight_bytes == sum(tensor.nbytes for tensor in stored)
         assert component.dtype == "float32"
-        assert component.bytes_at(2) * 2 == component.weight_bytes
+        # Of the batch norm in Flux.2's autoencoder, a counter of 8 bytes is stored beside the weights.
+        assert component.bytes_at(2) * 2 + (4 if component.class_name == "AutoencoderKLFlux2" else 0) == (
+            component.weight_bytes
+        )
     assert found.weight_bytes == sum(component.weight_bytes for component in found.networks)
     assert found.scheduler_class == type(pipe.scheduler).__name__
 
@@ -275,3 +292,27 @@ def test_code_that_a_folder_brings_is_noticed_without_running_it(folder: Path, t
     assert custom(found)
     assert found.pipeline_class == "Mine"
     assert not (tmp_path / "ran").exists()
+
+
+def test_a_processor_in_place_of_a_tokenizer_needs_a_vocabulary(tmp_path: Path) -> None:
+    path = Path(shutil.copytree(zoo.saved("flux2"), tmp_path / "model"))
+    edit(path / "model_index.json", tokenizer=["transformers", "PixtralProcessor"])
+    found = describe(path)
+    assert found.components["tokenizer"].role is None
+    assert "chat_template" in found.components["tokenizer"].config or (path / "tokenizer/chat_template.jinja").is_file()
+    (path / "tokenizer/tokenizer.json").unlink()
+    with pytest.raises(ModelError, match="`tokenizer` is incomplete"):
+        describe(path)
+
+
+@pytest.mark.parametrize(
+    ("kind", "part", "channels"),
+    [
+        ("z-image", "transformer", 32),
+        ("flux2", "text_encoder", 8),
+        ("qwen-image", "vae", 4),
+        ("qwen-image", "transformer", 32),
+    ],
+)
+def test_the_width_of_a_network_is_found_whatever_its_config_calls_it(kind: str, part: str, channels: int) -> None:
+    assert describe(zoo.saved(kind)).components[part].channels == channels

@@ -1,3 +1,4 @@
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -159,3 +160,19 @@ def test_the_hub_cache_is_where_its_own_tools_keep_it(
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     assert default_hub_cache() == Path(expected)
+
+
+def test_a_folder_is_read_again_only_when_something_in_it_changed(store: ModelStore, tmp_path: Path) -> None:
+    before = store.find("photo")
+    assert store.find("photo") is before
+    config = tmp_path / "models/photo/vae/config.json"
+    changed = json.loads(config.read_text()) | {"scaling_factor": 0.5}
+    config.write_text(json.dumps(changed))
+    assert store.find("photo").components["vae"].config["scaling_factor"] == 0.5
+    (tmp_path / "models/photo/defaults.json").write_text('{"steps": 3, "guidance": 1.5}')
+    found = store.find("photo").defaults
+    assert found is not None
+    assert found.steps == 3
+    shutil.rmtree(tmp_path / "models/photo/unet")
+    with pytest.raises(ModelError, match="`unet` is missing"):
+        store.find("photo")

@@ -24,22 +24,55 @@ from typing import Any
 
 import torch
 from diffusers import (
+    AuraFlowPipeline,
+    BriaPipeline,
+    ChromaPipeline,
+    CogView3PlusPipeline,
+    CogView4Pipeline,
     DiffusionPipeline,
+    Flux2KleinPipeline,
+    Flux2Pipeline,
     FluxPipeline,
+    HunyuanDiTPipeline,
+    Kandinsky3Pipeline,
     LatentConsistencyModelPipeline,
+    Lumina2Pipeline,
+    OvisImagePipeline,
+    PixArtAlphaPipeline,
     PixArtSigmaPipeline,
+    QwenImagePipeline,
+    SanaPipeline,
+    SanaSprintPipeline,
     StableDiffusion3Pipeline,
     StableDiffusionPipeline,
     StableDiffusionXLPipeline,
+    ZImagePipeline,
 )
 from torch import nn
 
-from zoo import flux, pixart, stable_diffusion
+from zoo import (
+    aura_flow,
+    bria,
+    chroma,
+    cogview,
+    flux,
+    flux2,
+    hunyuan_dit,
+    kandinsky,
+    lumina,
+    ovis,
+    pixart,
+    qwen_image,
+    sana,
+    stable_diffusion,
+    z_image,
+)
 from zoo.networks import PICTURE_PX, stir
 from zoo.stable_diffusion import safety_checker
 from zoo.tokenizers import BEGIN, END, WORDS, clip_tokenizer, t5_tokenizer
 
 __all__ = [
+    "ARGUMENTS",
     "BEGIN",
     "END",
     "FIRST_CLASS",
@@ -47,6 +80,7 @@ __all__ = [
     "OTHERS",
     "PICTURE_PX",
     "RECIPES",
+    "UNKNOWN",
     "WORDS",
     "build",
     "built",
@@ -66,13 +100,42 @@ RECIPES: Mapping[str, tuple[type[DiffusionPipeline], Callable[[], dict[str, Any]
     "sd3": (StableDiffusion3Pipeline, stable_diffusion.sd3),
     "flux-dev": (FluxPipeline, flux.flux_dev),
     "flux-schnell": (FluxPipeline, flux.flux_schnell),
+    "z-image": (ZImagePipeline, z_image.z_image),
+    "z-image-turbo": (ZImagePipeline, z_image.z_image_turbo),
+    "flux2": (Flux2Pipeline, flux2.flux2_dev),
+    "flux2-klein": (Flux2KleinPipeline, flux2.flux2_klein),
+    "flux2-klein-base": (Flux2KleinPipeline, flux2.flux2_klein_base),
+    "qwen-image": (QwenImagePipeline, qwen_image.qwen_image),
     "pixart": (PixArtSigmaPipeline, pixart.pixart),
+    "pixart-alpha": (PixArtAlphaPipeline, pixart.pixart_alpha),
     "lcm": (LatentConsistencyModelPipeline, stable_diffusion.lcm),
+    "chroma": (ChromaPipeline, chroma.chroma),
+    "sana": (SanaPipeline, sana.sana),
+    "sana-sprint": (SanaSprintPipeline, sana.sana_sprint),
+    "lumina2": (Lumina2Pipeline, lumina.lumina2),
+    "aura-flow": (AuraFlowPipeline, aura_flow.aura_flow),
+    "hunyuan-dit": (HunyuanDiTPipeline, hunyuan_dit.hunyuan_dit),
+    "cogview3plus": (CogView3PlusPipeline, cogview.cogview3plus),
+    "cogview4": (CogView4Pipeline, cogview.cogview4),
+    "kandinsky3": (Kandinsky3Pipeline, kandinsky.kandinsky3),
+    "ovis": (OvisImagePipeline, ovis.ovis_image),
+    "bria": (BriaPipeline, bria.bria),
 }
 KINDS = tuple(RECIPES)
-OTHERS = ("pixart", "lcm")
-"""Kinds whose family is not data of Gesso; they stand for every other text-to-image class of diffusers."""
+UNKNOWN = ("bria",)
+"""Kinds that Gesso knows nothing of; they stand for every text-to-image class of diffusers that has no data."""
+OTHERS = (
+    *("pixart", "pixart-alpha", "lcm", "chroma", "sana", "sana-sprint", "lumina2", "aura-flow", "hunyuan-dit"),
+    *("cogview3plus", "cogview4", "kandinsky3", "ovis", *UNKNOWN),
+)
+"""Kinds whose pipelines read the prompt themselves: their family is no data of Gesso."""
 FIRST_CLASS = tuple(kind for kind in KINDS if kind not in OTHERS)
+_AS_ASKED = {"use_resolution_binning": False}  # else they paint the nearest size that they were trained on
+ARGUMENTS: Mapping[str, Mapping[str, Any]] = {
+    **dict.fromkeys(("pixart", "pixart-alpha", "sana", "hunyuan-dit"), _AS_ASKED),
+    "sana-sprint": {**_AS_ASKED, "intermediate_timesteps": None},  # a time between the first and the last of two steps
+}
+"""What the pipeline of a kind must be told to paint pictures of `PICTURE_PX` in any number of steps."""
 
 
 def build(kind: str, seed: int = 0, **replaced: Any) -> DiffusionPipeline:

@@ -43,8 +43,7 @@ def clip_config(width: int, layers: int, **options: Any) -> CLIPTextConfig:
         intermediate_size=2 * width,
         num_hidden_layers=layers,
         num_attention_heads=2,
-        max_position_embeddings=77,
-        **{"hidden_act": "quick_gelu", "projection_dim": width, **ends, **options},
+        **{"hidden_act": "quick_gelu", "projection_dim": width, "max_position_embeddings": 77, **ends, **options},
     )
 
 

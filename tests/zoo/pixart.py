@@ -1,4 +1,4 @@
-"""PixArt-Σ."""
+"""PixArt-Alpha and PixArt-Sigma."""
 
 # diffusers exports its names lazily, and annotates options by the length and type of their defaults.
 # pyright: reportPrivateImportUsage=false, reportArgumentType=false
@@ -33,3 +33,7 @@ def pixart() -> dict[str, Any]:
         "vae": vae(channels=4, scale=0.13025),
         "scheduler": DPMSolverMultistepScheduler(beta_schedule="linear", beta_end=0.02),
     }
+
+
+def pixart_alpha() -> dict[str, Any]:
+    return pixart() | {"scheduler": DPMSolverMultistepScheduler(beta_schedule="linear", beta_end=0.02)}

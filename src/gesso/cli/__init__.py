@@ -5,7 +5,11 @@ import sys
 
 def main() -> None:
     """Run the command line of this process and leave with its exit code."""
-    from gesso.cli.boundary import prepare_process, run
+    try:
+        from gesso.cli.boundary import prepare_process, run
 
-    prepare_process()
-    sys.exit(run(sys.argv[1:]))
+        prepare_process()
+        code = run(sys.argv[1:])
+    except KeyboardInterrupt:  # before there was anything to report it, or while it was being reported
+        code = 130
+    sys.exit(code)

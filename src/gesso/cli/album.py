@@ -25,8 +25,13 @@ class Album:
 
     @property
     def paths(self) -> list[Path]:
-        """Where the pictures are, in the order of their seeds."""
-        return [self._saved[index] for index in sorted(self._saved)]
+        """Where the pictures are, in the order of their seeds; without those that somebody removed meanwhile."""
+        return [path for _, path in sorted(self._saved.items()) if path.is_file()]
+
+    @property
+    def removed(self) -> list[Path]:
+        """Pictures that were saved and are not there any more."""
+        return [path for _, path in sorted(self._saved.items()) if not path.is_file()]
 
     def add_ready(self, handle: "Handle") -> None:
         """Save those pictures that are done and that no unfinished one comes before."""

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from gesso import __version__
-from gesso.cli import doctor, generate, models, primer, replay, samplers, score, show
+from gesso.cli import bench, doctor, generate, models, primer, replay, samplers, score, show
 from gesso.cli.commands import Commands
 from gesso.cli.invocation import Invocation, pairs
 from gesso.core.errors import UsageError
@@ -25,6 +25,7 @@ app.command()(replay.replay)
 app.command()(score.score)
 app.add_typer(primer.app, name="primer")
 app.command()(doctor.doctor)
+app.command()(bench.bench)
 
 
 def _print_version(asked: bool) -> None:

@@ -3,19 +3,20 @@
 import errno
 import logging
 import os
+import signal
 import sys
 import traceback
 import warnings
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, TextIO
 
 import typer
 from typer.main import get_command
 
-from gesso.cli.commands import ReaderGoneError
+from gesso.cli.commands import ReaderGoneError, StopSignal, stopped_by
 from gesso.cli.output import one_line
-from gesso.core.errors import CancelledError, ExitCode, GessoError
+from gesso.core.errors import ExitCode, GessoError
 
 # Typer exports only one of its usage errors by name; the others are its siblings.
 _TYPER_USAGE_ERROR: Any = typer.BadParameter.__mro__[1]
@@ -31,10 +32,13 @@ _LIBRARY_DEFAULTS = {
 
 
 def prepare_process() -> None:
-    """Set what belongs to the whole process: its streams, and what the libraries below may say and do by themselves.
+    """Set what belongs to the whole process: its streams, the signals that end it, and what the libraries below may say
+    and do by themselves.
 
-    Everything can be set otherwise in the environment.
+    What the libraries do can be set otherwise in the environment.
     """
+    _open_closed_streams()
+    _listen_to_signals()
     for stream in (sys.stdout, sys.stderr):
         with suppress(AttributeError):
             stream.reconfigure(errors="backslashreplace")  # pyright: ignore[reportAttributeAccessIssue]
@@ -44,6 +48,32 @@ def prepare_process() -> None:
     if not sys.warnoptions:
         # Libraries warn programmers of what will change one day; a person who makes pictures cannot act on it.
         warnings.simplefilter("ignore")
+
+
+def _open_closed_streams() -> None:
+    """Let streams that were closed by the caller lead nowhere: the first file to be opened would get their number, and
+    a picture would hold what a library prints."""
+    for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free, which is this one
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(number, mode, encoding="utf-8", closefd=False))
+
+
+def _listen_to_signals() -> None:
+    """What asks a process to end interrupts its command as Ctrl-C does, so that it keeps what is done. Once: whoever
+    asks again does not want to wait."""
+
+    def stop(number: int, _frame: object) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        raise StopSignal(number)
+
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is signal.SIG_DFL:  # `nohup` has others ignored
+            signal.signal(number, stop)
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -58,13 +88,13 @@ def run(arguments: Sequence[str]) -> int:
         code = get_command(app).main(args=arguments, prog_name="gesso", standalone_mode=False)
         sys.stdout.flush()
     except (ReaderGoneError, BrokenPipeError):
-        _silence_stdout()
+        _silence(sys.stdout)
         return ExitCode.OK
-    except KeyboardInterrupt:
-        return _report(CancelledError("Interrupted"), debug=debug)
+    except KeyboardInterrupt as interrupt:
+        return _report(stopped_by(interrupt), debug=debug)
     except Exception as error:  # the boundary: whatever ends a command is told in one line
         if isinstance(error, OSError):
-            _silence_stdout()  # it may be what could not be written to
+            _silence(sys.stdout)  # it may be what could not be written to
         return _report(error, debug=debug)
     return code if isinstance(code, int) else ExitCode.OK
 
@@ -81,8 +111,10 @@ def _report(error: Exception, *, debug: bool) -> int:
         traceback.print_exception(error, file=sys.stderr)
     message, hint, code = _told(error)
     lines = [f"error: {one_line(message)}", *([f"hint: {one_line(hint)}"] if hint else [])]
-    with suppress(BrokenPipeError):
+    try:
         print("\n".join(lines), file=sys.stderr, flush=True)
+    except OSError:  # nobody can be told, but the code still tells
+        _silence(sys.stderr)
     return code
 
 
@@ -130,7 +162,7 @@ def _global_options(context: Any) -> set[str]:
     return {name for parameter in root.command.params for name in parameter.opts} if root is not context else set()
 
 
-def _silence_stdout() -> None:
+def _silence(stream: TextIO) -> None:
     """Give what is still buffered somewhere to go, or Python complains about the closed pipe at exit."""
     with suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

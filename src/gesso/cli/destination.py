@@ -38,16 +38,19 @@ def checked_format(out: Path | None, settings: "Settings", *, count: int, asked:
     return asked or place.output_format
 
 
-def check_writable(folder: Path) -> None:
+def check_writable(folder: Path, *, option: str = "--out") -> None:
     """Look whether files could be written into `folder`, which may have to be made first.
+
+    Args:
+        option: what chooses another one.
 
     Raises:
         StorageError: something else is in the way, or the folder may not be written.
     """
-    with reporting_storage(folder):
+    with reporting_storage(folder, option=option):
         while not folder.exists() and folder != folder.parent:
             folder = folder.parent
     if not folder.is_dir():
-        raise StorageError(f"`{folder}` is a file, not a folder", hint="choose another folder with `--out`")
+        raise StorageError(f"`{folder}` is a file, not a folder", hint=f"choose another folder with `{option}`")
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise StorageError(f"`{folder}` may not be written", hint="choose another folder with `--out`")
+        raise StorageError(f"`{folder}` may not be written", hint=f"choose another folder with `{option}`")

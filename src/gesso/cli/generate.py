@@ -8,10 +8,10 @@ import typer
 from gesso.cli import options
 from gesso.cli.destination import check_writable, checked_format
 from gesso.cli.invocation import pairs, settings_of
-from gesso.cli.output import AsJson, print_json
+from gesso.cli.output import AsJson, print_json, print_warning
 from gesso.cli.show import check_picture
+from gesso.cli.size import parsed_size
 from gesso.core.errors import UsageError
-from gesso.core.units import parse_size
 
 if TYPE_CHECKING:
     from gesso.cli.album import Album
@@ -35,6 +35,15 @@ def generate(  # one parameter for each option: that is how Typer declares them
     guidance: options.Guidance = None,
     guidance_rescale: options.GuidanceRescale = None,
     clip_skip: options.ClipSkip = None,
+    eta: options.Eta = None,
+    s_churn: options.SChurn = None,
+    s_tmin: options.STmin = None,
+    s_tmax: options.STmax = None,
+    s_noise: options.SNoise = None,
+    noise_source: options.NoiseSource = None,
+    eta_seed_offset: options.EtaSeedOffset = None,
+    variation_seed: options.VariationSeed = None,
+    variation_strength: options.VariationStrength = None,
     arguments: options.Arguments = None,
     device: options.Device = None,
     precision: options.Precision = None,
@@ -50,12 +59,12 @@ def generate(  # one parameter for each option: that is how Typer declares them
     """Paint pictures from a prompt, save them and print where they are."""
     if prompt is None and from_image is None:
         raise UsageError("There is no prompt", hint='say what to paint: `gesso generate "a red circle"`')
-    width, height = _size(size)
+    width, height = parsed_size(size)
     if from_image is not None:
         check_picture(from_image)
     settings = settings_of(context)
     if journal is not None:
-        check_writable(journal)
+        check_writable(journal, option="--journal")
     asked: dict[str, Any] = {
         "prompt": None if prompt is None else " ".join(prompt),
         "negative_prompt": negative,
@@ -70,6 +79,15 @@ def generate(  # one parameter for each option: that is how Typer declares them
         "seed": seed,
         "count": count,
         "clip_skip": clip_skip,
+        "eta": eta,
+        "s_churn": s_churn,
+        "s_tmin": s_tmin,
+        "s_tmax": s_tmax,
+        "s_noise": s_noise,
+        "noise_source": noise_source,
+        "eta_seed_offset": eta_seed_offset,
+        "variation_seed": variation_seed,
+        "variation_strength": variation_strength,
         "device": device,
         "precision": precision,
         "exact": exact,
@@ -98,6 +116,8 @@ def _run(
         warnings += _paint(request, settings, album, timings, journal=journal)
         album.close()
     finally:
+        for path in album.removed:
+            print_warning(f"`{path}` was removed after it was saved")
         if as_json and album.paths:
             print_json({"images": album.as_list(), "warnings": warnings, "timings": timings.as_dict()})
         elif album.paths:
@@ -130,12 +150,3 @@ def _paint(
             for warning in result.warnings:
                 bar.warn(warning)
             return result.warnings
-
-
-def _size(text: str | None) -> tuple[int | None, int | None]:
-    if text is None:
-        return None, None
-    try:
-        return parse_size(text)
-    except ValueError as error:
-        raise UsageError(f"`--size`: {error}", hint="`gesso generate --help` tells how it is used") from error

@@ -66,6 +66,54 @@ def show(
     )
 
 
+@app.command()
+def families(as_json: AsJson = False) -> None:
+    """List the pipeline classes that were tried, and which of their networks share forwards with other pictures."""
+    entries = tried_families()
+    if as_json:
+        print_json(entries)
+        return
+    print_columns(
+        ("title", "family", "pipeline", "runs alone", "sizes", "guidance", "negative"),
+        [
+            (
+                entry["title"],
+                entry["family"] or "other",
+                entry["pipeline"],
+                ", ".join(network["name"] for network in entry["networks"] if not network["merges"]) or "nothing",
+                f"{entry['size_multiple_px']} px",
+                entry["guidance"],
+                "yes" if entry["negative_prompt"] else "no",
+            )
+            for entry in entries
+        ],
+    )
+
+
+def tried_families() -> list[dict[str, Any]]:
+    """What `gesso models families` prints: one entry for each pipeline class, first-class families first."""
+    from gesso.components.layouts import LAYOUTS
+    from gesso.models.verified import VERIFIED
+
+    return [
+        {
+            "title": record.title,
+            "pipeline": record.pipeline,
+            "family": record.family,
+            "prompt_read_by": "engine" if record.family else "pipeline",
+            "networks": [
+                {"name": name, "class": class_name, "merges": class_name in LAYOUTS and name not in record.alone}
+                for name, class_name in record.networks.items()
+            ],
+            "size_multiple_px": record.size_multiple_px,
+            "guidance": record.guidance,
+            "negative_prompt": record.negative_prompt,
+            "verified": "thin random weights, CPU",
+        }
+        for record in VERIFIED.values()
+    ]
+
+
 def open_store(settings: "Settings") -> "ModelStore":
     """The models that these settings see, the primer among them."""
     from gesso.models.store import ModelStore

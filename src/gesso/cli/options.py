@@ -12,7 +12,10 @@ _DELIVERY = "Where it goes"
 
 
 def _option(help_text: str, *names: str, panel: str, metavar: str | None = None) -> Any:
-    return typer.Option(*names, help=help_text, metavar=metavar, rich_help_panel=panel, show_default=False)
+    # Whether a file can be read is found out by who reads it, and then told in our words.
+    return typer.Option(
+        *names, help=help_text, metavar=metavar, rich_help_panel=panel, show_default=False, readable=False
+    )
 
 
 Prompt = Annotated[
@@ -32,6 +35,20 @@ FromImage = Annotated[
     Path | None,
     _option("Once more as this picture was made; other options override.", "--from", panel=_PICTURE, metavar="IMAGE"),
 ]
+
+Eta = Annotated[float | None, _option("Noise drawn anew at each step, 0 to 1.", panel=_SAMPLING, metavar="SHARE")]
+SChurn = Annotated[float | None, _option("Noise added before each step.", panel=_SAMPLING, metavar="N")]
+STmin = Annotated[float | None, _option("Lowest noise level with churn.", panel=_SAMPLING, metavar="SIGMA")]
+STmax = Annotated[float | None, _option("Highest noise level with churn; 0: all.", panel=_SAMPLING, metavar="SIGMA")]
+SNoise = Annotated[float | None, _option("Strength of noise drawn at the steps.", panel=_SAMPLING, metavar="FACTOR")]
+NoiseSource = Annotated[
+    str | None, _option("Whose numbers the noise is: a CPU's or a GPU's.", panel=_SAMPLING, metavar="cpu|nv")
+]
+EtaSeedOffset = Annotated[
+    int | None, _option("Added to the seed for noise at the steps; ENSD.", panel=_SAMPLING, metavar="N")
+]
+VariationSeed = Annotated[int | None, _option("Seed of the picture to go towards.", panel=_SAMPLING, metavar="N")]
+VariationStrength = Annotated[float | None, _option("How far to go there, 0 to 1.", panel=_SAMPLING, metavar="SHARE")]
 
 Steps = Annotated[int | None, _option("Sampling steps.", panel=_SAMPLING, metavar="N")]
 Sampler = Annotated[str | None, _option("A name from `gesso samplers`.", panel=_SAMPLING, metavar="NAME")]

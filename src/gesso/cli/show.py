@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from gesso.core.recipe import Recipe, Run
     from gesso.engine.pictures import ReadRecipe
 
-Picture = Annotated[Path, typer.Argument(metavar="IMAGE", help="A picture that a studio made.")]
+Picture = Annotated[Path, typer.Argument(metavar="IMAGE", help="A picture that a studio made.", readable=False)]
+
+_GIVE = "give the file of a picture"
 
 
 def show(image: Picture, as_json: AsJson = False) -> None:
@@ -30,6 +32,9 @@ def show(image: Picture, as_json: AsJson = False) -> None:
             }
         )
         return
+    if found.parameters is None and recipe is None:
+        hint = "`--json` shows it as it stands" if found.document is not None else _GIVE
+        raise InputError(f"`{image}` holds a recipe that is not understood", hint=hint)
     if found.parameters is not None:
         print(visible(found.parameters))
     if recipe is not None:
@@ -43,8 +48,8 @@ def check_picture(path: Path) -> None:
     """Raises `InputError` where there is no file to read a recipe from."""
     if not path.exists():
         raise InputError(f"There is no picture `{path}`")
-    if not path.is_file():
-        raise InputError(f"`{path}` is not a picture but a folder")
+    if not path.is_file():  # a pipe would be waited for, and `/dev/zero` read for ever
+        raise InputError(f"`{path}` is not a picture but {'a folder' if path.is_dir() else 'no file'}", hint=_GIVE)
 
 
 def read_picture(path: Path) -> "ReadRecipe":

@@ -1,9 +1,10 @@
 """The arguments of a call: bound to names, made canonical, and what must be equal in two calls that agree."""
 
 import inspect
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from functools import cache
-from typing import Any
+from math import prod
+from typing import Any, cast
 
 import torch
 
@@ -64,24 +65,34 @@ def canonical(
     Args:
         device, dtype: where and in which number format the network computes.
     """
-    given = {name: _tuples(value) for name, value in arguments.items() if name not in layout.ignored}
-    primary = given.get(layout.rows[0])
-    if not isinstance(primary, torch.Tensor) or primary.ndim == 0:
+    given = {
+        name: list(value) if name in layout.listed and isinstance(value, list | tuple) else _tuples(value)
+        for name, value in arguments.items()
+        if name not in layout.ignored
+    }
+    rows = _row_count(given.get(layout.rows[0]))
+    if rows is None:
         return None
-    rows = primary.shape[0]
     understood = True
+
+    def fitted(path: str, leaf: torch.Tensor) -> torch.Tensor:
+        if layout.is_cast(path) and leaf.is_floating_point() and leaf.dtype != dtype:
+            leaf = leaf.to(dtype)
+        return _plain(leaf.to(device))
 
     def change(path: str, leaf: Any) -> Any:
         nonlocal understood
+        if path in layout.listed and isinstance(leaf, list):
+            items = cast(list[Any], leaf)
+            understood &= len(items) == rows and all(_is_item(item) for item in items)
+            return [fitted(path, item) if isinstance(item, torch.Tensor) else item for item in items]
         if layout.is_timestep(path) and isinstance(leaf, torch.Tensor | int | float):
             times = _timestep_rows(leaf, rows)
             if times is not None:
                 return times.to(device)
         if isinstance(leaf, torch.Tensor):
             if layout.is_rows(path) and leaf.ndim > 0 and leaf.shape[0] == rows:
-                if layout.is_cast(path) and leaf.is_floating_point() and leaf.dtype != dtype:
-                    leaf = leaf.to(dtype)
-                return _plain(leaf.to(device))
+                return fitted(path, leaf)
             if layout.is_unbatched(path):
                 return _plain(leaf.to(device))
             understood = False
@@ -89,7 +100,7 @@ def canonical(
             understood = False
         return leaf
 
-    changed = {name: mapped(value, change, name) for name, value in given.items()}
+    changed = {name: mapped(value, change, name, whole=layout.listed) for name, value in given.items()}
     return changed if understood else None
 
 
@@ -100,13 +111,20 @@ def agreement_key(arguments: Mapping[str, Any], layout: CallLayout) -> Hashable:
         arguments: canonical.
     """
     described: list[tuple[str, Hashable]] = []
-    for path, leaf in leaves(arguments, containers=True):
-        if isinstance(leaf, dict | list | tuple):
+    for path, leaf in leaves(arguments, containers=True, whole=layout.listed):
+        if path in layout.listed and isinstance(leaf, list):
+            described.append((path, _shapes(cast(list[Any], leaf), layout.listed[path])))
+        elif isinstance(leaf, dict | list | tuple):
             described.append((path, type(leaf)))  # an empty one has no leaves, and may mean something else than none
         elif not isinstance(leaf, torch.Tensor):
             described.append((path, (type(leaf), leaf)))
         elif layout.is_unbatched(path):
             described.append((path, (leaf.dtype, leaf.shape, digest(leaf).hex())))
+        elif layout.is_alike(path):
+            kinds = leaf.unique(dim=0)  # how many rows have which of them is nobody's business
+            described.append((path, (leaf.dtype, leaf.shape[1:], digest(kinds).hex())))
+        elif layout.is_mask(path):
+            described.append((path, (leaf.dtype, leaf.shape[1:], bool(leaf.all()))))
         else:
             described.append((path, (leaf.dtype, leaf.shape[1:])))
     described.sort(key=lambda item: item[0])  # keyword order is the caller's whim
@@ -120,12 +138,44 @@ def refuse_gradients(component: str, arguments: Mapping[str, Any]) -> None:
             raise GradientError(component, path)
 
 
+def _row_count(primary: Any) -> int | None:
+    if isinstance(primary, torch.Tensor) and primary.ndim > 0:
+        return primary.shape[0]
+    return len(cast(list[Any], primary)) if isinstance(primary, list) and primary else None
+
+
+def _is_item(item: Any) -> bool:
+    """Whether a row can be this: a tensor, or plain values in whatever containers."""
+    if isinstance(item, torch.Tensor):
+        return item.ndim > 0
+    return all(isinstance(leaf, PLAIN) for _, leaf in leaves(item))
+
+
+def _shapes(items: Sequence[Any], multiple: int) -> Hashable:
+    """What rows must have in common: one description if they are all alike, otherwise one for each."""
+    described = [
+        (item.dtype, -(-item.shape[0] // multiple) * multiple, item.shape[1:])
+        if isinstance(item, torch.Tensor)
+        else _tuples(item)
+        for item in items
+    ]
+    return described[0] if all(one == described[0] for one in described) else tuple(described)
+
+
 def _plain(leaf: torch.Tensor) -> torch.Tensor:
     """`leaf` in row-major order, also for a lone call: nobody's bytes depend on the strides of a neighbour.
 
     `contiguous` alone leaves dimensions of size 1 their strides, and those can still say "channels last" to a kernel.
     """
+    if leaf.stride() == _row_major(leaf.shape):
+        return leaf
     return leaf.contiguous().reshape(-1).view(leaf.shape)
+
+
+@cache
+def _row_major(shape: torch.Size) -> tuple[int, ...]:
+    """Strides of a tensor whose last index runs fastest."""
+    return tuple(prod(shape[place + 1 :]) for place in range(len(shape)))
 
 
 def _tuples(value: Any) -> Any:

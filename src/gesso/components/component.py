@@ -208,7 +208,7 @@ class Component:
 def _rows(arguments: Mapping[str, Any] | None, layout: CallLayout | None) -> int:
     assert arguments is not None
     assert layout is not None
-    return arguments[layout.rows[0]].shape[0]
+    return len(arguments[layout.rows[0]])
 
 
 def _moved(tree: Any, device: torch.device) -> Any:

@@ -5,13 +5,13 @@ matrix products at 5, 7 or 9 rows, vectorised activations at odd sizes. What fai
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import torch
 
 from gesso.components.layouts import CallLayout
 from gesso.components.trace import digest
-from gesso.components.tree import leaves, mapped, take_rows
+from gesso.components.tree import mapped, take_rows
 
 
 def rows_keep_to_themselves(
@@ -31,9 +31,13 @@ def rows_keep_to_themselves(
     straight = list(range(rows))
     own = _row_digests(run, arguments, layout, straight)
     # Reversed: other slots. All the largest, all the smallest row: other neighbours, so that a shared scale shows.
+    orders = [straight[::-1], [0] * rows, [rows - 1] * rows]
+    longest = _longest(arguments, layout)
+    if longest is not None:  # it decides how the others are masked, so it is always there
+        orders = [[*order[:-1], longest] for order in orders]
     return all(
         found == own[row]
-        for order in (straight[::-1], [0] * rows, [rows - 1] * rows)
+        for order in orders
         for row, found in zip(order, _row_digests(run, arguments, layout, order), strict=True)
     )
 
@@ -41,21 +45,33 @@ def rows_keep_to_themselves(
 def _row_digests(
     run: Callable[[Mapping[str, Any]], Any], arguments: Mapping[str, Any], layout: CallLayout, order: list[int]
 ) -> list[str]:
-    rows = {path for path, leaf in leaves(arguments) if isinstance(leaf, torch.Tensor) and _has_rows(layout, path)}
-
     def change(path: str, leaf: Any) -> Any:
-        return torch.stack([_variant(leaf[0], index) for index in order]) if path in rows else leaf
+        if not layout.has_rows(path, leaf):
+            return leaf
+        if isinstance(leaf, list):
+            given = cast(list[Any], leaf)
+            return [_variant(given[index % len(given)], index) for index in order]
+        return torch.stack([_variant(leaf[0], index) for index in order])
 
-    output = run(mapped(dict(arguments), change))
-    return [digest(take_rows(output, slot, slot + 1, len(order))).hex() for slot in range(len(order))]
+    output = run(mapped(dict(arguments), change, whole=layout.listed))
+    listed = layout.listed_outputs
+    return [digest(take_rows(output, slot, slot + 1, len(order), listed=listed)).hex() for slot in range(len(order))]
 
 
-def _has_rows(layout: CallLayout, path: str) -> bool:
-    return layout.is_rows(path) or layout.is_timestep(path)
+def _longest(arguments: Mapping[str, Any], layout: CallLayout) -> int | None:
+    """The row that the others are padded to; `None` if the rows of the call are of one length."""
+    for name in layout.listed:
+        given = arguments.get(name)
+        lengths = [len(item) for item in cast(list[Any], given)] if isinstance(given, list) else []
+        if len(set(lengths)) > 1:
+            return lengths.index(max(lengths))
+    return None
 
 
-def _variant(row: torch.Tensor, index: int) -> torch.Tensor:
-    """Another plausible row: scaled if it is numbers, turned if it is ids."""
+def _variant(row: Any, index: int) -> Any:
+    """Another plausible row: scaled if it is numbers, turned if it is ids. What is no tensor belongs to the shape."""
+    if not isinstance(row, torch.Tensor):
+        return row
     if row.is_floating_point():
         return row * (1.0 - 0.03 * index)
     return torch.roll(row, index, dims=-1) if row.ndim else row

@@ -103,15 +103,17 @@ class Executor:
             forwards = self._forwards(calls)
             if forwards is None:
                 return [self._alone(calls[0])], _one_forward(calls[0])
+            assert calls[0].layout is not None
+            listed = calls[0].layout.listed_outputs
             parts: list[list[Any]] = [[] for _ in calls]
             for forward in forwards:
                 output = self._forward(calls, forward)
                 whole = len(forward.pieces) == 1 and forward.live_rows == forward.batch_rows
                 for piece in forward.pieces:
                     stop = piece.slot + piece.rows
-                    part = output if whole else take_rows(output, piece.slot, stop, forward.batch_rows)
+                    part = output if whole else take_rows(output, piece.slot, stop, forward.batch_rows, listed=listed)
                     parts[piece.call].append(part)
-            return [joined_rows(part) for part in parts], forwards
+            return [joined_rows(part, listed=listed) for part in parts], forwards
 
     def _forwards(self, calls: Sequence[Call]) -> list[Forward] | None:
         """Where the rows go; `None` for a call that runs as it came."""

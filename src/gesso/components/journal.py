@@ -9,6 +9,7 @@ import json
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -23,7 +24,7 @@ from safetensors.torch import save
 from gesso.components.state import CallState
 from gesso.components.trace import digest
 from gesso.components.tree import PLAIN, leaves
-from gesso.core.files import write_atomically
+from gesso.core.files import remove_leftovers, write_atomically
 from gesso.core.recipe import TraceEntry
 
 _TRUSTED_PACKAGES = ("diffusers.", "transformers.")
@@ -103,7 +104,8 @@ class Journal:
         """The picture is safe elsewhere; the journal is not needed any more."""
         with self._lock:
             self._drop_from(0)
-            if self.folder.is_dir() and not any(self.folder.iterdir()):
+            remove_leftovers(self.folder)
+            with suppress(OSError):  # not there, or somebody else keeps something in it
                 self.folder.rmdir()
 
     def _identity(
@@ -120,7 +122,7 @@ class Journal:
         if self.folder.is_dir():
             for path in self.folder.glob("*.safetensors"):
                 if path.stem.isdigit() and int(path.stem) >= index:
-                    path.unlink()
+                    path.unlink(missing_ok=True)
 
 
 def _value(leaf: Any) -> str:

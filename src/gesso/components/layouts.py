@@ -6,9 +6,10 @@ that is not named makes its call run alone; values that are no tensors must be e
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from types import MappingProxyType
+from typing import Any
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +22,15 @@ class CallLayout:
         unbatched: tensors that all rows share; equal bytes agree.
         ignored: arguments that the method takes and does not use.
         cast: rows that are cast to the component's precision if they come in another.
+        listed: arguments that are lists with one item for each row, of shapes that may differ; the number is the
+            multiple to which the network itself pads the first dimension of each (1: to none). Rows whose padded shapes
+            are the same run together; a call of rows of several shapes runs only beside calls of the same shapes in the
+            same order, because the longest row decides how the others are masked.
+        listed_outputs: the same in what comes out.
+        masks: rows of ones and zeros that the network leaves out of its sums when they are all ones. With or without
+            them are two different sums, so calls agree that both hide something, or both nothing.
+        alike: rows that decide shapes inside the network, such as masks whose longest it cuts all rows to. Calls agree
+            where these hold the same values.
     """
 
     rows: tuple[str, ...]
@@ -28,6 +38,10 @@ class CallLayout:
     unbatched: tuple[str, ...] = ()
     ignored: tuple[str, ...] = ()
     cast: tuple[str, ...] = ()
+    masks: tuple[str, ...] = ()
+    alike: tuple[str, ...] = ()
+    listed: Mapping[str, int] = field(default_factory=dict[str, int])
+    listed_outputs: tuple[str, ...] = ()
 
     def is_rows(self, path: str) -> bool:
         return _among(path, self.rows)
@@ -40,6 +54,19 @@ class CallLayout:
 
     def is_cast(self, path: str) -> bool:
         return _among(path, self.cast)
+
+    def is_mask(self, path: str) -> bool:
+        return path in self.masks
+
+    def is_alike(self, path: str) -> bool:
+        return path in self.alike
+
+    def has_rows(self, path: str, value: Any) -> bool:
+        """Whether a canonical `value` at `path` has an item for each row: a tensor, or a list that is `listed`."""
+        if path in self.listed:
+            return True
+        # By its `ndim`, because `isinstance` would make everybody import torch who asks which classes merge.
+        return hasattr(value, "ndim") and (self.is_rows(path) or self.is_timestep(path))
 
 
 def _among(path: str, patterns: tuple[str, ...]) -> bool:
@@ -83,7 +110,108 @@ _FLUX = CallLayout(
     unbatched=("img_ids", "txt_ids"),
     cast=("hidden_states", "encoder_hidden_states", "pooled_projections"),
 )
-_TOKENS = CallLayout(rows=("input_ids", "attention_mask", "position_ids"))
+_CHROMA = CallLayout(
+    rows=(
+        "hidden_states",
+        "encoder_hidden_states",
+        "attention_mask",
+        "controlnet_block_samples.*",
+        "controlnet_single_block_samples.*",
+    ),
+    timesteps=("timestep",),
+    unbatched=("img_ids", "txt_ids"),
+    cast=("hidden_states", "encoder_hidden_states", "attention_mask"),
+)
+_OVIS = CallLayout(
+    rows=("hidden_states", "encoder_hidden_states"),
+    timesteps=("timestep",),
+    unbatched=("img_ids", "txt_ids"),
+    cast=("hidden_states", "encoder_hidden_states"),
+)
+_PIXART = CallLayout(
+    rows=(
+        "hidden_states",
+        "encoder_hidden_states",
+        "attention_mask",
+        "encoder_attention_mask",
+        "added_cond_kwargs.resolution",
+        "added_cond_kwargs.aspect_ratio",
+    ),
+    timesteps=("timestep",),
+    cast=("hidden_states", "encoder_hidden_states"),
+)
+_SANA = CallLayout(
+    rows=(
+        "hidden_states",
+        "encoder_hidden_states",
+        "guidance",
+        "attention_mask",
+        "encoder_attention_mask",
+        "controlnet_block_samples.*",
+    ),
+    timesteps=("timestep",),
+    cast=("hidden_states", "encoder_hidden_states", "controlnet_block_samples.*"),
+)
+_LUMINA2 = CallLayout(
+    rows=("hidden_states", "encoder_hidden_states", "encoder_attention_mask"),
+    timesteps=("timestep",),
+    cast=("hidden_states", "encoder_hidden_states"),
+    alike=("encoder_attention_mask",),  # text and picture are joined end to end, and padded to the longest of the batch
+)
+_AURA_FLOW = CallLayout(
+    rows=("hidden_states", "encoder_hidden_states"),
+    timesteps=("timestep",),
+    cast=("hidden_states", "encoder_hidden_states"),
+)
+_HUNYUAN_DIT = CallLayout(
+    rows=(
+        "hidden_states",
+        "encoder_hidden_states",
+        "text_embedding_mask",
+        "encoder_hidden_states_t5",
+        "text_embedding_mask_t5",
+        "image_meta_size",
+        "style",
+    ),
+    timesteps=("timestep",),
+    unbatched=("image_rotary_emb.*",),
+    cast=("hidden_states", "encoder_hidden_states", "encoder_hidden_states_t5"),
+)
+_COGVIEW = CallLayout(
+    rows=("hidden_states", "encoder_hidden_states", "original_size", "target_size", "crop_coords"),
+    timesteps=("timestep",),
+    unbatched=("image_rotary_emb.*",),
+    cast=("hidden_states", "encoder_hidden_states"),
+)
+_KANDINSKY3 = CallLayout(
+    rows=("sample", "encoder_hidden_states", "encoder_attention_mask"),
+    timesteps=("timestep",),
+    cast=("sample", "encoder_hidden_states"),
+)
+_FLUX2 = CallLayout(
+    rows=("hidden_states", "encoder_hidden_states", "guidance"),
+    timesteps=("timestep",),
+    # They have a first dimension, of which the network reads the first place only, for all rows.
+    unbatched=("img_ids", "txt_ids"),
+    cast=("hidden_states", "encoder_hidden_states"),
+)
+_Z_IMAGE = CallLayout(
+    rows=("x", "cap_feats"),
+    timesteps=("t",),
+    cast=("x", "cap_feats"),
+    listed={"x": 1, "cap_feats": 32},  # `SEQ_MULTI_OF` of diffusers' transformer_z_image
+    listed_outputs=("0", "sample"),
+)
+_QWEN_IMAGE = CallLayout(
+    rows=("hidden_states", "encoder_hidden_states", "encoder_hidden_states_mask", "guidance"),
+    timesteps=("timestep",),
+    cast=("hidden_states", "encoder_hidden_states"),
+    listed={"img_shapes": 1},
+)
+_TOKENS = CallLayout(
+    rows=("input_ids", "attention_mask", "position_ids", "token_type_ids"),
+    masks=("attention_mask",),
+)
 
 ENCODE, DECODE, FORWARD = "encode", "decode", "forward"
 
@@ -92,14 +220,51 @@ LAYOUTS: Mapping[str, Mapping[str, CallLayout]] = MappingProxyType(
         "UNet2DConditionModel": {FORWARD: _UNET},
         "SD3Transformer2DModel": {FORWARD: _SD3},
         "FluxTransformer2DModel": {FORWARD: _FLUX},
+        "ChromaTransformer2DModel": {FORWARD: _CHROMA},
+        "OvisImageTransformer2DModel": {FORWARD: _OVIS},
+        "PixArtTransformer2DModel": {FORWARD: _PIXART},
+        "SanaTransformer2DModel": {FORWARD: _SANA},
+        "Lumina2Transformer2DModel": {FORWARD: _LUMINA2},
+        "AuraFlowTransformer2DModel": {FORWARD: _AURA_FLOW},
+        "HunyuanDiT2DModel": {FORWARD: _HUNYUAN_DIT},
+        "CogView3PlusTransformer2DModel": {FORWARD: _COGVIEW},
+        "CogView4Transformer2DModel": {FORWARD: _COGVIEW},
+        "Kandinsky3UNet": {FORWARD: _KANDINSKY3},
+        "Flux2Transformer2DModel": {FORWARD: _FLUX2},
+        "ZImageTransformer2DModel": {FORWARD: _Z_IMAGE},
+        "QwenImageTransformer2DModel": {FORWARD: _QWEN_IMAGE},
         "CLIPTextModel": {FORWARD: _TOKENS},
         "CLIPTextModelWithProjection": {FORWARD: _TOKENS},
         "T5EncoderModel": {FORWARD: _TOKENS},
+        # Language models as encoders: without `use_cache=False` they give a cache of keys and run alone.
+        "Qwen3Model": {FORWARD: _TOKENS},
+        "Qwen3ForCausalLM": {FORWARD: _TOKENS},
+        "Mistral3ForConditionalGeneration": {FORWARD: _TOKENS},
+        "Qwen2_5_VLForConditionalGeneration": {FORWARD: _TOKENS},
+        "UMT5EncoderModel": {FORWARD: _TOKENS},
+        "BertModel": {FORWARD: _TOKENS},
         "LayerNorm": {FORWARD: CallLayout(rows=("input",))},
         "AutoencoderKL": {
             ENCODE: CallLayout(rows=("x",), cast=("x",)),
             # The method has the argument only so that all autoencoders look alike.
             DECODE: CallLayout(rows=("z",), ignored=("generator",), cast=("z",)),
+        },
+        "AutoencoderKLFlux2": {
+            ENCODE: CallLayout(rows=("x",), cast=("x",)),
+            DECODE: CallLayout(rows=("z",), ignored=("generator",), cast=("z",)),
+        },
+        # It keeps features of earlier frames on itself, forgotten at the end of a call; a network runs one at a time.
+        "AutoencoderKLQwenImage": {
+            ENCODE: CallLayout(rows=("x",), cast=("x",)),
+            DECODE: CallLayout(rows=("z",), cast=("z",)),
+        },
+        "AutoencoderDC": {
+            ENCODE: CallLayout(rows=("x",), cast=("x",)),
+            DECODE: CallLayout(rows=("z",), cast=("z",)),
+        },
+        "VQModel": {
+            ENCODE: CallLayout(rows=("x",), cast=("x",)),
+            DECODE: CallLayout(rows=("h",), cast=("h",)),
         },
     }
 )

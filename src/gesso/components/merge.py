@@ -3,11 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
-
 from gesso.components.layouts import CallLayout
 from gesso.components.slots import Forward
-from gesso.components.tree import leaves, mapped
+from gesso.components.tree import joined, leaves, mapped
 
 
 def merged(arguments: Sequence[Mapping[str, Any]], layout: CallLayout, forward: Forward) -> dict[str, Any]:
@@ -16,22 +14,23 @@ def merged(arguments: Sequence[Mapping[str, Any]], layout: CallLayout, forward: 
     Args:
         arguments: canonical arguments of each call of the batch; all agree.
     """
-    by_path = [dict(leaves(call)) for call in arguments]
+    first = forward.pieces[0]
+    whole = len(arguments[first.call][layout.rows[0]])
+    if len(forward.pieces) == 1 and first.rows == whole == forward.batch_rows:
+        return dict(arguments[first.call])  # alone and whole: nothing to copy
+    by_path = [dict(leaves(call, whole=layout.listed)) for call in arguments]
 
     def change(path: str, leaf: Any) -> Any:
-        if not isinstance(leaf, torch.Tensor) or not (layout.is_rows(path) or layout.is_timestep(path)):
+        if not layout.has_rows(path, leaf):
             return leaf
-        if len(forward.pieces) == 1 and forward.pieces[0].rows == forward.batch_rows == leaf.shape[0]:
-            return by_path[forward.pieces[0].call][path]  # alone and whole: nothing to copy
-        first = forward.pieces[0]
         filler = by_path[first.call][path][first.start : first.start + 1]
-        rows: list[torch.Tensor] = []
+        rows: list[Any] = []
         slot = 0
         for piece in forward.pieces:
             rows.extend([filler] * (piece.slot - slot))
             rows.append(by_path[piece.call][path][piece.start : piece.start + piece.rows])
             slot = piece.slot + piece.rows
         rows.extend([filler] * (forward.batch_rows - slot))
-        return torch.cat(rows)
+        return joined(rows)
 
-    return mapped(dict(arguments[forward.pieces[0].call]), change)
+    return mapped(dict(arguments[first.call]), change, whole=layout.listed)

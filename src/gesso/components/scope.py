@@ -3,6 +3,7 @@
 A pipeline knows nothing of requests, so what a call must know about its request travels in a context variable.
 """
 
+import math
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
@@ -57,14 +58,22 @@ class CancelToken:
             wake()
 
 
+def _is_finite(leaf: torch.Tensor) -> bool:
+    """Whether there is no NaN or infinity in a tensor on the CPU."""
+    if leaf.dtype == torch.float64:
+        return bool(torch.isfinite(leaf).all())
+    # One pass instead of three: in double precision a sum of smaller numbers cannot overflow by itself.
+    return math.isfinite(leaf.sum(dtype=torch.float64).item())
+
+
 class _LateFlag:
-    """A truth that is still to come from a device.
+    """Whether a tensor on an accelerator is finite: a truth that is still to come.
 
     `bool` of a tensor waits for all that its device was given meanwhile, also by others; this waits for it alone.
     """
 
-    def __init__(self, flag: torch.Tensor, marker: Callable[[], Marker]) -> None:
-        self._flag = flag.to("cpu", non_blocking=True)
+    def __init__(self, leaf: torch.Tensor, marker: Callable[[], Marker]) -> None:
+        self._flag = torch.isfinite(leaf).all().to("cpu", non_blocking=True)
         self._arrived = marker()
 
     def __bool__(self) -> bool:
@@ -98,7 +107,7 @@ class ImageScope:
     trace: TraceRecorder = field(default_factory=TraceRecorder)
     meter: Meter = field(default_factory=Meter)
     step: int | None = None
-    _unread: "deque[tuple[torch.Tensor | _LateFlag, str, int | None, int]]" = field(default_factory=deque)
+    _unread: "deque[tuple[bool | _LateFlag, str, int | None, int]]" = field(default_factory=deque)
 
     def check(self) -> None:
         """Raises `CancelledError` or `DeadlineError` if the request shall not go on."""
@@ -115,16 +124,16 @@ class ImageScope:
         Args:
             marker: makes a marker on the device of `output`.
         """
-        flags = [torch.isfinite(leaf).all() for leaf in tensors(output) if leaf.is_floating_point()]
-        late = [_LateFlag(flag, marker) if flag.device.type != "cpu" else flag for flag in flags]
-        self._unread.extend((flag, component, self.step, call) for flag in late)
-        self.settle(keep=sum(isinstance(flag, _LateFlag) for flag in late))
+        floats = [leaf for leaf in tensors(output) if leaf.is_floating_point()]
+        flags = [_is_finite(leaf) if leaf.device.type == "cpu" else _LateFlag(leaf, marker) for leaf in floats]
+        self._unread.extend((flag, component, self.step, call) for flag in flags)
+        self.settle(keep=sum(isinstance(flag, _LateFlag) for flag in flags))
 
     def settle(self, *, keep: int = 0) -> None:
         """Read the outstanding answers of `check_finite` but the `keep` newest; raises `NonFiniteError`."""
         while len(self._unread) > keep:
             finite, component, step, call = self._unread.popleft()
-            if not bool(finite):
+            if not finite:
                 self._unread.clear()
                 raise NonFiniteError(component=component, step=step, call=call)
 

@@ -10,7 +10,10 @@ from collections.abc import Callable
 from typing import Any
 
 _LOCK = "_gesso_lock"
-_METHODS = ("__call__", "encode", "encode_plus", "batch_encode_plus", "pad", "apply_chat_template")
+_METHODS = (
+    *("__call__", "encode", "encode_plus", "batch_encode_plus", "pad", "apply_chat_template"),
+    *("tokenize", "_encode_plus"),  # pipelines that know textual inversion look for its words before they encode
+)
 
 
 def make_safe(tokenizer: Any) -> Any:

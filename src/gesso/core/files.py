@@ -11,19 +11,26 @@ from gesso.core.errors import StorageError
 
 _NEW_FILE = os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
 
+_TEMPORARY = ".part"
+"""Suffix of a file that is being written. A writer that is killed leaves it; nobody reads it."""
+
 
 @contextmanager
-def reporting_storage(path: Path) -> Generator[None]:
-    """Turn what the operating system says about `path` into a `StorageError` with a remedy."""
+def reporting_storage(path: Path, *, option: str = "--out") -> Generator[None]:
+    """Turn what the operating system says about `path` into a `StorageError` with a remedy.
+
+    Args:
+        option: of the command line, which chooses another place.
+    """
     try:
         yield
     except OSError as error:
         if error.errno in {errno.ENOSPC, errno.EDQUOT}:
             raise StorageError(f"No room left on the disk for `{path}`", hint="free some space") from error
         if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
-            raise StorageError(f"`{path}` may not be written", hint="choose another folder with `--out`") from error
+            raise StorageError(f"`{path}` may not be written", hint=f"choose another folder with `{option}`") from error
         raise StorageError(
-            f"`{path}` could not be written: {error.strerror or error}", hint="choose another place with `--out`"
+            f"`{path}` could not be written: {error.strerror or error}", hint=f"choose another place with `{option}`"
         ) from error
 
 
@@ -38,7 +45,7 @@ def write_atomically(path: Path, data: bytes, *, exclusive: bool = False) -> Non
     """
     with reporting_storage(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.parent / f".{secrets.token_hex(8)}.part"
+        temporary = path.parent / f".{secrets.token_hex(8)}{_TEMPORARY}"
         handle = os.open(temporary, _NEW_FILE, 0o666)  # less what the umask forbids, as for any file of the user
     try:
         with reporting_storage(path), os.fdopen(handle, "wb") as file:
@@ -54,6 +61,13 @@ def write_atomically(path: Path, data: bytes, *, exclusive: bool = False) -> Non
         with suppress(FileNotFoundError):
             os.unlink(temporary)
     _sync_folder(path.parent)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what writers that were killed left in `folder`, into which nobody else may be writing now."""
+    for path in folder.glob(f".*{_TEMPORARY}"):
+        with suppress(OSError):
+            path.unlink()
 
 
 def _link_exclusively(temporary: Path, path: Path) -> None:

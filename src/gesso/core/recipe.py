@@ -113,6 +113,10 @@ class Recipe(Kept):
         return self.model_dump_json(by_alias=True)
 
     def again(self, **overrides: Any) -> ImageRequest:
-        """The request that makes this picture again: what was asked, with the seed that was decided."""
-        asked = self.asked.model_dump() | {"seed": self.run.seed, "count": 1} | overrides
+        """The request that makes this picture again: what was asked, with the noise that was decided."""
+        image = self.resolved.for_image(self.run.index)
+        noise: dict[str, Any] = {"seed": self.run.seed, "noise_source": image.noise_source, "count": 1}
+        if image.variation_strength:
+            noise["variation_seed"] = image.variation_seed
+        asked = self.asked.model_dump() | noise | overrides
         return ImageRequest.model_validate(asked)

@@ -25,6 +25,15 @@ class Precision(StrEnum):
     FLOAT16 = "float16"
 
 
+class NoiseSource(StrEnum):
+    """Whose numbers the noise is made of. Both are computed on the CPU: a seed means the same on every device."""
+
+    CPU = "cpu"
+    """torch's on a CPU (mt19937)."""
+    NV = "nv"
+    """torch's on an NVIDIA GPU (Philox), AUTOMATIC1111's default."""
+
+
 class OutputFormat(StrEnum):
     """The container of a saved picture."""
 
@@ -58,8 +67,25 @@ class ImageRequest(Value):
     """Classifier-free guidance scale w in `uncond + w (cond - uncond)`; 1 is none (Ho & Salimans 2022)."""
     guidance_rescale: float | None = None
     """φ of Lin et al. 2023, section 3.4; 0 is none."""
+    eta: float | None = None
+    """Share of noise that each step draws anew, of samplers that leave it open; 0 draws none."""
+    s_churn: float | None = None
+    """S_churn of Karras et al. 2022 (arXiv 2206.00364), algorithm 2: noise added before each step."""
+    s_tmin: float | None = None
+    """Lowest noise level at which it is added."""
+    s_tmax: float | None = None
+    """Highest noise level at which it is added; 0 is no limit."""
+    s_noise: float | None = None
+    """Strength of the noise that is drawn on the way; 1 is as derived."""
     seed: int | None = None
-    """Picture `i` of the request is made from `seed + i`."""
+    """Picture `i` of the request is made from `seed + i`; with a variation, from `seed` and `variation_seed + i`."""
+    noise_source: NoiseSource | None = None
+    eta_seed_offset: int | None = None
+    """The noise that a stochastic sampler adds at its steps comes from `seed + eta_seed_offset`; AUTOMATIC1111's ENSD.
+    """
+    variation_seed: int | None = None
+    variation_strength: float | None = None
+    """How far the first noise lies on the arc from that of `seed` (0) to that of `variation_seed` (1)."""
     count: int = 1
     clip_skip: int | None = None
     """1 is the layer that the family normally reads, 2 the layer before it."""
@@ -95,6 +121,13 @@ class ResolvedImageRequest(Value):
     schedule: str
     guidance: float
     guidance_rescale: float
+    eta: float | None = None
+    """`None` where the sampler takes none."""
+    s_churn: float = 0.0
+    s_tmin: float = 0.0
+    s_tmax: float = 0.0
+    """0 is no limit."""
+    s_noise: float = 1.0
     seed: int
     count: int
     clip_skip: int
@@ -107,10 +140,17 @@ class ResolvedImageRequest(Value):
     output_format: OutputFormat
     priority: int
     owner: str
+    # The defaults are what a recipe means that was written before there was a choice.
+    noise_source: NoiseSource = NoiseSource.CPU
+    eta_seed_offset: int = 0
+    variation_seed: int = 0
+    """Means nothing where `variation_strength` is 0."""
+    variation_strength: float = 0.0
 
     def for_image(self, index: int) -> "ResolvedImageRequest":
         """The request that makes only picture `index` of this one."""
-        return self.model_copy(update={"seed": (self.seed + index) % (MAX_SEED + 1), "count": 1})
+        counted = "variation_seed" if self.variation_strength else "seed"
+        return self.model_copy(update={counted: (getattr(self, counted) + index) % (MAX_SEED + 1), "count": 1})
 
 
 DELIVERY_FIELDS = frozenset({"priority", "owner", "output_format", "deadline_seconds"})

@@ -2,8 +2,9 @@
 
 import os
 import re
+import string
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +13,40 @@ from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings.exceptions import SettingsError as UndecodableError
 
-from gesso.core.errors import SettingsError, UnknownNameError
-from gesso.core.requests import OutputFormat, Precision
+from gesso.core.errors import InputError, SettingsError, UnknownNameError
+from gesso.core.requests import NoiseSource, OutputFormat, Precision
 
 ENV_PREFIX = "GESSO_"
 PROJECT_FILE = "gesso.toml"
 MOST_ROWS = 1024
 """Rows of a forward that can be set, and so the most that a recorded trace can speak of."""
 
+_NOT_IN_PROJECTS = frozenset({"trust_remote_code"})
+"""What a file that came with somebody's folder may not switch on."""
+_WIDE = re.compile(r"\d{3}|[{]")
+"""A width that a file name cannot have, or that another value would decide."""
+
 
 def user_file() -> Path:
-    """The settings file of this person on this machine."""
-    return user_config_path("gesso") / PROJECT_FILE
+    """The settings file of this person on this machine. Raises `SettingsError` where nobody is at home."""
+    return _at_home(user_config_path) / PROJECT_FILE
+
+
+def _at_home(place: Callable[[str], Path]) -> Path:
+    try:
+        return place("gesso")
+    except RuntimeError as error:  # a process without HOME, run by a user whom the system does not list
+        raise SettingsError(
+            "There is no home folder for settings and the cache: `HOME` is not set, and the system knows none",
+            hint="set `HOME` to a folder that may be written",
+        ) from error
+
+
+def _current_folder() -> Path:
+    try:
+        return Path.cwd()
+    except FileNotFoundError as error:
+        raise InputError("The current folder was removed", hint="change to a folder that is there") from error
 
 
 class Settings(BaseSettings):
@@ -36,6 +59,7 @@ class Settings(BaseSettings):
     device: str | None = None
     precision: Precision | None = None
     exact: bool = False
+    noise_source: NoiseSource = NoiseSource.CPU
     threads: int | None = Field(default=None, ge=1, le=1024)
     """CPU threads that a network computes with; `None` is one for each core that this process may use."""
     max_rows: int = Field(default=16, ge=1, le=MOST_ROWS)
@@ -57,7 +81,7 @@ class Settings(BaseSettings):
     output_pattern: str = "{date}/{number:05d}-{seed}"
     """Name of a saved picture without its suffix; fields: `date`, `number`, `seed`, `index`, `model`."""
     output_format: OutputFormat = OutputFormat.PNG
-    cache_folder: Path = Field(default_factory=lambda: user_cache_path("gesso"))
+    cache_folder: Path = Field(default_factory=lambda: _at_home(user_cache_path))
 
     model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, frozen=True, extra="forbid")
 
@@ -72,6 +96,8 @@ class Settings(BaseSettings):
     @classmethod
     def _known_fields(cls, pattern: str) -> str:
         try:
+            if any(_WIDE.search(spec or "") for _, _, spec, _ in string.Formatter().parse(pattern)):
+                raise ValueError("a width that no name has")
             sample = pattern.format(date="d", number=0, seed=0, index=0, model="m")
         except (KeyError, IndexError, ValueError, TypeError, AttributeError) as error:
             raise ValueError(f"fields are date, number, seed, index, model; found a problem with {error}") from error
@@ -102,13 +128,21 @@ def load_settings(*, project: Path | None = None, user: Path | None = None, **fl
         flags: values given on the command line; `None` means not given.
 
     Raises:
-        SettingsError: an unknown key, a value of the wrong type, or a file that is not TOML; it names the source.
+        SettingsError: an unknown key, a value of the wrong type, or a file that is not TOML; it names the source. Also
+            where there is no home folder.
+        InputError: the current folder was removed.
     """
     known = set(Settings.model_fields)
     merged: dict[str, Any] = {}
     sources: dict[str, str] = {}
-    for path in (user or user_file(), (project or Path.cwd()) / PROJECT_FILE):
+    in_project = (project or _current_folder()) / PROJECT_FILE
+    for path in (user or user_file(), in_project):
         values = _read_file(path, known)
+        if path == in_project and any(values.get(key) for key in _NOT_IN_PROJECTS):
+            raise SettingsError(
+                f"`{path}` may not set {', '.join(f'`{key}`' for key in sorted(_NOT_IN_PROJECTS))}",
+                hint="whoever wrote the file would decide what runs here; set it in your own file or for one command",
+            )
         merged.update(values)
         sources.update(dict.fromkeys(values, f"`{path}`"))
     for name in os.environ:

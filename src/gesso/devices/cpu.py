@@ -17,6 +17,8 @@ from gesso.devices.base import Device, Marker, finite_vae_precision
 from gesso.devices.host_memory import host_memory
 
 _NO_ROOM = ("DefaultCPUAllocator", "not enough memory")
+_NO_ROOM_FOR_KERNEL = "could not create a primitive"
+"""What oneDNN says where it finds no memory for one; where it has none that fits, it goes on to say so."""
 
 
 class CpuMarker:
@@ -74,7 +76,9 @@ class CpuDevice:
     def is_out_of_memory(self, error: BaseException) -> bool:
         if isinstance(error, MemoryError):
             return True
-        return isinstance(error, RuntimeError) and any(sign in str(error) for sign in _NO_ROOM)
+        if not isinstance(error, RuntimeError):
+            return False
+        return str(error) == _NO_ROOM_FOR_KERNEL or any(sign in str(error) for sign in _NO_ROOM)
 
 
 def usable_cores() -> int:

@@ -83,6 +83,9 @@ def broken_character(text: str) -> str | None:
 
 def _check_name(name: str, facts: ModelFacts) -> None:
     set_here = _SET_BY_ENGINE | (_SET_WITH_CONDITIONING if facts.own_conditioning else {})
+    set_here = {**set_here, facts.guidance_argument: "`guidance`"}
+    if name in facts.without_effect:
+        raise InputError(f"`{name}` has no effect: Gesso reads the prompt of `{facts.pipeline}`", hint="leave it out")
     if name in set_here:
         raise InputError(f"`{name}` is set by Gesso", hint=f"use {set_here[name]} instead")
     if name not in facts.arguments or name in _NEVER:

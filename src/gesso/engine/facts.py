@@ -11,6 +11,7 @@ from gesso.core.registry import load_dotted
 from gesso.models.families import Sampling
 from gesso.models.folder import ModelDescription
 from gesso.models.network import quiet_libraries
+from gesso.models.verified import VERIFIED, VerifiedPipeline
 
 _BY_NAME = frozenset({inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY})
 
@@ -28,6 +29,9 @@ class ModelFacts:
         own_conditioning: the engine computes the prompt embeddings; otherwise the pipeline does.
         distilled: a second pass without the prompt is made only if `true_cfg_scale` asks for it.
         takes_guidance: whether guidance has any effect.
+        guidance_argument: what the pipeline calls it.
+        guided_above: guidance at which the pipeline begins to make a second pass.
+        without_effect: arguments that do nothing, because the engine reads the prompt.
     """
 
     name: str
@@ -44,11 +48,25 @@ class ModelFacts:
     own_conditioning: bool
     distilled: bool
     takes_guidance: bool
+    guidance_argument: str = "guidance_scale"
+    guided_above: float = 1.0
+    without_effect: frozenset[str] = frozenset()
     clip_skip: bool
     vae_force_upcast: bool
     scheduler: str
     """Class name of the model's own scheduler."""
     scheduler_config: Mapping[str, Any] = field(repr=False)
+    usual_steps: int = 0
+    """Steps that the pipeline makes when it is not told how many."""
+    tried: VerifiedPipeline | None = field(default=None, repr=False)
+    """What is known of the pipeline's class beyond its signature; `None` if nobody tried it."""
+
+    @property
+    def takes_negative_prompt(self) -> bool:
+        """As text or, where the engine reads it, as embeddings; whether it has an effect is another question."""
+        return "negative_prompt" in self.arguments or (
+            self.own_conditioning and "negative_prompt_embeds" in self.arguments
+        )
 
     @property
     def accepts(self) -> frozenset[str]:
@@ -91,6 +109,7 @@ def facts_of(description: ModelDescription, *, asked: str | None = None) -> Mode
         )
     family = description.family
     distilled = family is not None and not family.negative_prompt
+    guidance = "guidance_scale" if family is None else family.guidance_argument
     return ModelFacts(
         name=description.name,
         reference=description.name if asked in {None, description.name} else str(description.path.resolve()),
@@ -103,11 +122,16 @@ def facts_of(description: ModelDescription, *, asked: str | None = None) -> Mode
         flow=_is_flow(description),
         own_conditioning=family is not None,
         distilled=distilled,
-        takes_guidance="guidance_scale" in arguments and (family is None or not distilled or family.guidance_embedded),
+        takes_guidance=guidance in arguments and (family is None or not distilled or family.guidance_embedded),
+        guidance_argument=guidance,
+        guided_above=1.0 if family is None else family.guided_above,
+        without_effect=frozenset() if family is None else family.without_effect,
         clip_skip=family is not None and family.clip_skip,
         vae_force_upcast=_vae_force_upcast(description),
         scheduler=description.scheduler_class or "",
         scheduler_config=description.scheduler_config,
+        usual_steps=_pipeline_defaults(signature).steps,
+        tried=VERIFIED.get(name),
     )
 
 

@@ -86,6 +86,8 @@ class HostedModel:
     @property
     def max_prompt_tokens(self) -> int:
         """Tokens that the pipeline's own conditioning reads at most, special ones included."""
+        if self.facts.tried is not None and self.facts.tried.most_prompt_tokens is not None:
+            return self.facts.tried.most_prompt_tokens
         parameter = inspect.signature(self._pipeline_class.__call__).parameters.get("max_sequence_length")
         return parameter.default if parameter is not None and isinstance(parameter.default, int) else sys.maxsize
 

@@ -8,6 +8,7 @@ Prompt, negative prompt if there is one, then one line of pairs. A value with `,
 """
 
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -15,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from gesso.core.recipe import Recipe
+from gesso.core.requests import NoiseSource, ResolvedImageRequest
 from gesso.core.units import parse_size
-from gesso.engine.samplers.table import AUTOMATIC, DEFAULT, schedule_label
+from gesso.engine.samplers.table import AUTOMATIC, DEFAULT, SAMPLERS, schedule_label
 
 NEGATIVE = "Negative prompt:"
 HASH_DIGITS = 10
@@ -25,6 +27,10 @@ HASH_DIGITS = 10
 _KEY = re.compile(r"\s*(\w[\w \-/]+)(:?)\s*")
 _FEWEST_PAIRS = 3
 """A last line with fewer pairs is part of the text."""
+
+_NOISE_SOURCES = {"CPU": NoiseSource.CPU, "NV": NoiseSource.NV, "GPU": NoiseSource.NV}
+_AUTOMATIC1111 = re.compile(r"(f[\w.]*)?v\d")
+"""Its versions, and those of Forge: `v1.10.1`, `f2.0.1v1.10.1`."""
 
 _SDNEXT_KEYS = {
     "CLiP-skip": "Clip skip",
@@ -49,20 +55,32 @@ class Infotext:
         fields: dict[str, Any] = {"prompt": self.prompt, "negative_prompt": self.negative_prompt or None}
         kinds = {"Steps": ("steps", int), "Seed": ("seed", int), "CFG scale": ("guidance", float)}
         kinds |= {"Sampler": ("sampler", str), "Schedule type": ("schedule", str), "Clip skip": ("clip_skip", int)}
-        kinds |= {"CFG rescale": ("guidance_rescale", float)}
+        kinds |= {"CFG rescale": ("guidance_rescale", float), "ENSD": ("eta_seed_offset", int)}
+        kinds |= {"Variation seed": ("variation_seed", int), "Variation seed strength": ("variation_strength", float)}
+        kinds |= {"Eta": ("eta", _finite), "Eta DDIM": ("eta", _finite), "Sigma churn": ("s_churn", _finite)}
+        kinds |= {"Sigma tmin": ("s_tmin", _finite), "Sigma tmax": ("s_tmax", _finite)}
+        kinds |= {"Sigma noise": ("s_noise", _finite)}
         for key, (name, kind) in kinds.items():
             value = _read(kind, self.pairs.get(key))
             if value is not None:
                 fields[name] = value
+        source = _NOISE_SOURCES.get(self.pairs.get("RNG", self._unwritten_source()).upper())
+        if source is not None:
+            fields["noise_source"] = source
         size = _read(parse_size, self.pairs.get("Size"))
         if size is not None:
             fields["width"], fields["height"] = size
         return fields
 
+    def _unwritten_source(self) -> str:
+        """AUTOMATIC1111 and those that follow it leave the noise source out where it is the GPU."""
+        return "GPU" if _AUTOMATIC1111.match(self.pairs.get("Version", "")) else ""
+
 
 def write(recipe: Recipe) -> str:
     """The text for a picture. Keys, their order and the quoting are AUTOMATIC1111's."""
     resolved = recipe.resolved
+    variation = resolved.for_image(recipe.run.index) if resolved.variation_strength else None
     automatic = resolved.schedule == AUTOMATIC
     own_scheduler = resolved.sampler == DEFAULT
     pairs: dict[str, Any] = {
@@ -75,8 +93,12 @@ def write(recipe: Recipe) -> str:
         "Size": f"{resolved.width}x{resolved.height}",
         "Model hash": _short_hash(recipe.run.fingerprint.weights),
         "Model": _model_name(resolved.model),
+        "Variation seed": variation and variation.variation_seed,
+        "Variation seed strength": variation and variation.variation_strength,
         "Clip skip": resolved.clip_skip if resolved.clip_skip > 1 else None,
-        "RNG": "CPU",
+        **_chance_pairs(resolved),
+        "ENSD": resolved.eta_seed_offset or None,
+        "RNG": resolved.noise_source.upper(),
         "CFG rescale": resolved.guidance_rescale or None,
         "Version": _version(recipe),
     }
@@ -140,6 +162,27 @@ def _value(line: str, position: int) -> tuple[str, int]:
     end = line.find(",", position)
     end = len(line) if end < 0 else end
     return line[position:end].strip(), end
+
+
+def _chance_pairs(resolved: ResolvedImageRequest) -> dict[str, Any]:
+    """What differs from the sampler's own."""
+    sampler = SAMPLERS.get(resolved.sampler)
+    own = sampler.diffusion.eta if sampler is not None and sampler.diffusion is not None else None
+    return {
+        "Eta DDIM" if resolved.sampler == "DDIM" else "Eta": resolved.eta if resolved.eta != own else None,
+        "Sigma churn": resolved.s_churn or None,
+        "Sigma tmin": resolved.s_tmin or None,
+        "Sigma tmax": resolved.s_tmax or None,
+        "Sigma noise": resolved.s_noise if resolved.s_noise != 1 else None,
+    }
+
+
+def _finite(text: str) -> float:
+    """A number; AUTOMATIC1111 writes `inf` where there is no limit."""
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(text)
+    return number
 
 
 def _read(kind: Any, text: str | None) -> Any:

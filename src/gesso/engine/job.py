@@ -209,6 +209,7 @@ class Job:
                 self._conditioning,
                 scope,
                 publish=self.handle.publish,
+                warn=self.warn,
                 with_previews=self.studio.settings.previews,
             )
         finally:

@@ -22,8 +22,10 @@ from gesso.engine import previews
 from gesso.engine.arguments import fitted_arguments
 from gesso.engine.handle import Picture
 from gesso.engine.hosted_model import HostedModel
+from gesso.engine.noise.draws import PictureNoise, is_plain
 from gesso.engine.pictures import pixels_sha256
 from gesso.engine.samplers.scheduler import build
+from gesso.engine.samplers.table import Chance
 from gesso.engine.samplers.watch import watched
 from gesso.engine.streams import News, news
 
@@ -85,12 +87,14 @@ def make_image(
     scope: ImageScope,
     *,
     publish: Callable[[News], None],
+    warn: Callable[[str], None],
     with_previews: bool,
 ) -> Image.Image:
     """Run the pipeline for the picture of `scope`.
 
     Args:
         resolved: its seed is the seed of this very picture.
+        warn: told of what was asked and had no effect.
 
     Raises:
         GessoError: whatever ended the picture; see `Component.call`.
@@ -103,13 +107,33 @@ def make_image(
     )
     with entered(scope), torch.no_grad(), _reporting(model, resolved):
         pipeline = model.pipeline(_scheduler(model, resolved, watcher))
-        output = pipeline(
-            **prompt_arguments,
-            **fitted_arguments(resolved.arguments, model.facts),
-            **_engine_arguments(model, resolved, generator),
-        )
+        with _noise(resolved, generator, warn):
+            output = pipeline(
+                **prompt_arguments,
+                **_arguments(model, resolved),
+                **_engine_arguments(model, resolved, generator),
+            )
         scope.settle()
-        return output.images[0]
+        image: Image.Image = output.images[0]
+        if image.size != (resolved.width, resolved.height):
+            warn(
+                f"`{resolved.pipeline}` made {image.width}x{image.height} px, asked for "
+                f"{resolved.width}x{resolved.height}: it makes sizes of its own"
+            )
+        return image
+
+
+@contextmanager
+def _noise(resolved: ResolvedImageRequest, generator: torch.Generator, warn: Callable[[str], None]) -> Iterator[None]:
+    """Draws with `generator` give the noise that was asked for; nothing stands in between where that is its own."""
+    if is_plain(resolved):
+        yield
+        return
+    noise = PictureNoise(resolved, generator)
+    with noise:
+        yield
+    for line in noise.close():
+        warn(line)
 
 
 @contextmanager
@@ -150,6 +174,13 @@ def _scheduler(model: HostedModel, resolved: ResolvedImageRequest, watcher: Step
             scheduler_class=model.scheduler_class,
             scheduler_config=model.scheduler_config,
             generator=watcher.generator,
+            chance=Chance(
+                eta=resolved.eta,
+                s_churn=resolved.s_churn,
+                s_tmin=resolved.s_tmin,
+                s_tmax=resolved.s_tmax,
+                s_noise=resolved.s_noise,
+            ),
         )
     except GessoError:
         raise
@@ -161,13 +192,21 @@ def _scheduler(model: HostedModel, resolved: ResolvedImageRequest, watcher: Step
     return watched(scheduler, watcher)
 
 
+def _arguments(model: HostedModel, resolved: ResolvedImageRequest) -> dict[str, Any]:
+    """Arguments of the request, and those without which the pipeline would not make what was asked."""
+    given: Mapping[str, Any] = {}
+    if model.facts.tried is not None:
+        given = model.facts.tried.arguments(usual_steps=resolved.steps == model.facts.usual_steps)
+    return {**given, **fitted_arguments(resolved.arguments, model.facts)}
+
+
 def _engine_arguments(model: HostedModel, resolved: ResolvedImageRequest, generator: torch.Generator) -> dict[str, Any]:
     accepts = model.facts.accepts
     given: dict[str, Any] = {
         "width": resolved.width,
         "height": resolved.height,
         "num_inference_steps": resolved.steps,
-        "guidance_scale": resolved.guidance,
+        model.facts.guidance_argument: resolved.guidance,
         "generator": generator,
         "output_type": "pil",
     }

@@ -5,18 +5,18 @@ from typing import Any
 from gesso.core.errors import InputError
 from gesso.core.registry import load_dotted
 from gesso.core.requests import ResolvedImageRequest
+from gesso.engine.facts import ModelFacts
 from gesso.engine.hosted_model import HostedModel
 
 
-def is_guided(resolved: ResolvedImageRequest, *, distilled: bool) -> bool:
+def is_guided(resolved: ResolvedImageRequest, facts: ModelFacts) -> bool:
     """Whether the pipeline makes a second pass without the prompt.
 
-    Args:
-        distilled: only true guidance, asked for by argument, is a second pass.
+    Where guidance is distilled, only true guidance, asked for by argument, is a second pass.
     """
-    if distilled:
+    if facts.distilled:
         return float(resolved.arguments.get("true_cfg_scale", 1.0)) > 1 and bool(resolved.negative_prompt)
-    return resolved.guidance > 1
+    return resolved.guidance > facts.guided_above
 
 
 def prompt_arguments(model: HostedModel, resolved: ResolvedImageRequest) -> dict[str, Any]:
@@ -32,7 +32,7 @@ def prompt_arguments(model: HostedModel, resolved: ResolvedImageRequest) -> dict
             model,
             prompt=resolved.prompt,
             negative_prompt=resolved.negative_prompt,
-            guided=is_guided(resolved, distilled=model.facts.distilled),
+            guided=is_guided(resolved, model.facts),
             clip_skip=resolved.clip_skip,
         )
     for words, text in (("prompt", resolved.prompt), ("negative prompt", resolved.negative_prompt)):
@@ -50,5 +50,5 @@ def _refuse_cutting(model: HostedModel, words: str, text: str) -> None:
         if tokens > longest:
             raise InputError(
                 f"The {words} has {tokens} tokens, `{model.facts.pipeline}` reads at most {longest}",
-                hint="shorten it, or use a model of a first-class family, whose prompts may be of any length",
+                hint="shorten it, or use a model that reads longer ones",
             )

@@ -1,32 +1,44 @@
 """Deciding what was left open and refusing what cannot be done, before any network runs.
 
-A pure function of request, model facts, device and settings; the only chance in it is the seed, which is drawn by the
-caller and passed in.
+A pure function of request, model facts, device and settings; the only chance in it are the seeds, which are drawn by
+the caller and passed in.
 """
 
+from dataclasses import asdict
+
 from gesso.core.errors import DeviceError, InputError
-from gesso.core.requests import MAX_PROMPT_CHARACTERS, MAX_SEED, ImageRequest, Precision, ResolvedImageRequest
+from gesso.core.requests import (
+    MAX_PROMPT_CHARACTERS,
+    MAX_SEED,
+    ImageRequest,
+    NoiseSource,
+    Precision,
+    ResolvedImageRequest,
+)
 from gesso.core.settings import Settings
 from gesso.devices.base import Device
 from gesso.engine.arguments import broken_character, check_arguments
 from gesso.engine.facts import ModelFacts
-from gesso.engine.samplers.table import check_steps, resolve_sampler
+from gesso.engine.samplers.table import DEFAULT, OWN_ETA, Chance, check_steps, resolve_chance, resolve_sampler
 
 MAX_STEPS = 10_000
 MAX_COUNT = 100_000
 MAX_SIDE_PX = 16_384
 MAX_PRIORITY = 100
+MAX_CHURN = 10_000
+"""Above every noise level that there is; more churn than steps is cut off by the sampler itself."""
 MAX_DEADLINE_SECONDS = 30 * 24 * 3600
 """Timers cannot wait for ever: on Windows 49 days is the most."""
 
 
 def resolve(
-    request: ImageRequest, facts: ModelFacts, device: Device, settings: Settings, *, seed: int
+    request: ImageRequest, facts: ModelFacts, device: Device, settings: Settings, *, seed: int, variation_seed: int
 ) -> ResolvedImageRequest:
     """What will be done.
 
     Args:
         seed: used if the request has none.
+        variation_seed: used if the request has none and asks for a variation.
 
     Raises:
         InputError: a value is out of range, does not fit the model, or would have no effect.
@@ -42,6 +54,7 @@ def resolve(
     )
     steps = request.steps if request.steps is not None else facts.defaults.steps
     check_steps(sampler, steps, scheduler_class=facts.scheduler, scheduler_config=facts.scheduler_config)
+    chance = _chance(request, facts, sampler)
     precision = _precision(request, device, settings)
     return ResolvedImageRequest(
         prompt=request.prompt,
@@ -56,6 +69,7 @@ def resolve(
         schedule=schedule,
         guidance=_guidance(request, facts),
         guidance_rescale=request.guidance_rescale or 0.0,
+        **asdict(chance),
         seed=request.seed if request.seed is not None else seed,
         count=request.count,
         clip_skip=request.clip_skip or 1,
@@ -67,6 +81,10 @@ def resolve(
         output_format=request.output_format or settings.output_format,
         priority=request.priority,
         owner=request.owner,
+        noise_source=request.noise_source or settings.noise_source,
+        eta_seed_offset=request.eta_seed_offset or 0,
+        variation_seed=_variation_seed(request, variation_seed),
+        variation_strength=request.variation_strength or 0.0,
     )
 
 
@@ -89,8 +107,16 @@ def _check_ranges(request: ImageRequest) -> None:
         ("steps", request.steps, 1, MAX_STEPS),
         ("count", request.count, 1, MAX_COUNT),
         ("seed", request.seed, 0, MAX_SEED),
+        ("eta seed offset", request.eta_seed_offset, 0, MAX_SEED),
+        ("variation seed", request.variation_seed, 0, MAX_SEED),
+        ("variation strength", request.variation_strength, 0, 1),
         ("guidance", request.guidance, 0, 1000),
         ("guidance rescale", request.guidance_rescale, 0, 1),
+        ("eta", request.eta, 0, 1),
+        ("s_churn", request.s_churn, 0, MAX_CHURN),
+        ("s_tmin", request.s_tmin, 0, MAX_CHURN),
+        ("s_tmax", request.s_tmax, 0, MAX_CHURN),
+        ("s_noise", request.s_noise, 0, 2),
         ("clip skip", request.clip_skip, 1, 12),
         ("priority", request.priority, -MAX_PRIORITY, MAX_PRIORITY),
         ("deadline", request.deadline_seconds, 0, MAX_DEADLINE_SECONDS),
@@ -108,24 +134,47 @@ def _check_arguments(request: ImageRequest, facts: ModelFacts) -> None:
         (request.height is not None, "height", "a height"),
         (request.steps is not None, "num_inference_steps", "a number of steps"),
         (bool(request.guidance_rescale), "guidance_rescale", "a guidance rescale"),
-        (bool(request.negative_prompt), "negative_prompt", "a negative prompt"),
+        (request.noise_source is NoiseSource.NV, "generator", "a noise source"),
+        (bool(request.eta_seed_offset), "generator", "an eta seed offset"),
+        (bool(request.variation_strength), "generator", "a variation"),
     )
     for asked, argument, words in needs:
         if asked and argument not in facts.accepts:
             raise InputError(f"`{facts.name}` ({facts.pipeline}) does not take {words}", hint="leave it out")
     if request.clip_skip is not None and request.clip_skip > 1 and not facts.clip_skip:
         raise InputError(f"`{facts.name}` ({facts.family}) has no clip skip", hint="leave it out")
-    if request.negative_prompt and facts.distilled:
-        _check_true_guidance(request, facts)
+    if request.negative_prompt:
+        _check_negative_prompt(request, facts)
 
 
-def _check_true_guidance(request: ImageRequest, facts: ModelFacts) -> None:
-    scale = request.arguments.get("true_cfg_scale", 1.0)
-    if not isinstance(scale, int | float) or scale <= 1:
+def _check_negative_prompt(request: ImageRequest, facts: ModelFacts) -> None:
+    if not facts.takes_negative_prompt:
+        raise InputError(f"`{facts.name}` ({facts.pipeline}) does not take a negative prompt", hint="leave it out")
+    guidance = _guidance(request, facts)
+    if facts.distilled:
+        scale = request.arguments.get("true_cfg_scale", 1.0)
+        if not isinstance(scale, int | float) or scale <= 1:
+            otherwise = "add the argument `true_cfg_scale` above 1 (twice the time), or "
+            raise InputError(
+                f"A negative prompt has no effect on `{facts.name}`, whose guidance is distilled",
+                hint=f"{otherwise if 'true_cfg_scale' in facts.accepts else ''}leave the negative prompt out",
+            )
+    elif facts.own_conditioning and guidance <= facts.guided_above:
         raise InputError(
-            f"A negative prompt has no effect on `{facts.name}`, whose guidance is distilled",
-            hint="add the argument `true_cfg_scale` above 1 (twice the time), or leave the negative prompt out",
+            f"A negative prompt has no effect on `{facts.name}` at guidance {guidance:g}",
+            hint=f"ask for guidance above {facts.guided_above:g} (twice the time), or leave the negative prompt out",
         )
+
+
+def _chance(request: ImageRequest, facts: ModelFacts, sampler: str) -> Chance:
+    if "eta" in request.arguments and (sampler != DEFAULT or facts.scheduler not in OWN_ETA):
+        whose = f"sampler `{sampler}`" if sampler != DEFAULT else f"the model's own scheduler, `{facts.scheduler}`"
+        raise InputError(f"The argument `eta` has no effect on {whose}", hint="use the field `eta` of the request")
+    names = ("eta", "s_churn", "s_tmin", "s_tmax", "s_noise")
+    given = {name: value for name in names if (value := getattr(request, name)) is not None}
+    # What changes nothing is not asked for: a resolved request that is run again says all of them.
+    asked = frozenset(name for name, value in given.items() if value != getattr(Chance(), name))
+    return resolve_chance(sampler, Chance(**given), asked, flow=facts.flow)
 
 
 def _size(request: ImageRequest, facts: ModelFacts) -> tuple[int, int]:
@@ -152,6 +201,17 @@ def _guidance(request: ImageRequest, facts: ModelFacts) -> float:
             f"Guidance has no effect on `{facts.name}`, asked for {request.guidance:g}", hint="leave it out"
         )
     return request.guidance
+
+
+def _variation_seed(request: ImageRequest, drawn: int) -> int:
+    if request.variation_seed is not None and request.variation_strength is None:
+        raise InputError(
+            f"Variation seed {request.variation_seed} has no effect without a variation strength",
+            hint="add one, above 0 (hardly another picture) to 1 (the picture of that seed)",
+        )
+    if not request.variation_strength:
+        return request.variation_seed or 0
+    return request.variation_seed if request.variation_seed is not None else drawn
 
 
 def _precision(request: ImageRequest, device: Device, settings: Settings) -> Precision:

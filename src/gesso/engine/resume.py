@@ -2,13 +2,14 @@
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from gesso.components.journal import Journal
 from gesso.core.errors import InputError
-from gesso.core.files import write_atomically
+from gesso.core.files import remove_leftovers, write_atomically
 from gesso.core.requests import DELIVERY_FIELDS, ImageRequest, ResolvedImageRequest
 
 _REQUEST = "request.json"
@@ -72,7 +73,8 @@ class RequestJournal:
             Journal(part).discard()
         for name in (_REQUEST, _SAVED):
             (self.folder / name).unlink(missing_ok=True)
-        if self.folder.is_dir() and not any(self.folder.iterdir()):
+        remove_leftovers(self.folder)
+        with suppress(OSError):  # not there, or somebody else keeps something in it
             self.folder.rmdir()
 
 

@@ -93,10 +93,12 @@ class Dispatcher:
                     listener(event)
             except TimeoutError:
                 pass  # shed while it waited
-            except Exception as error:  # the boundary: a broken listener must not silence the others
+            except BaseException as error:  # the boundary: a broken listener must not silence the others
                 self._report(error)
 
     def close(self) -> None:
+        """End the thread; does not wait for long where a listener blocks, nor at all where a listener closes."""
         if self._thread is not None:
             self._queue.put(None)
-            self._thread.join(timeout=10)
+            if threading.current_thread() is not self._thread:
+                self._thread.join(timeout=10)

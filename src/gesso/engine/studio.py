@@ -1,9 +1,12 @@
 """The public door: a studio takes requests and gives pictures."""
 
+import atexit
 import logging
+import os
 import secrets
 import threading
 import uuid
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +18,7 @@ from gesso.components.hosting import Hosting
 from gesso.components.residency import Residency
 from gesso.components.trace import Placements
 from gesso.components.worker import DeviceWorker
-from gesso.core.errors import ClosedError
+from gesso.core.errors import ClosedError, ModelError
 from gesso.core.events import Event, ModelLoading, Queued
 from gesso.core.requests import MAX_SEED, ImageRequest, ResolvedImageRequest
 from gesso.core.settings import Settings, load_settings
@@ -65,6 +68,9 @@ class Studio:
         self._workers: dict[str, DeviceWorker] = {}
         self._handles: dict[str, tuple[Handle, Job]] = {}
         self._closed = False
+        self._process = os.getpid()
+        # The interpreter ends threads where they stand; in the middle of a forward, that aborts the process.
+        atexit.register(_close_at_exit, weakref.ref(self))
         self._unused_gpu = choose.unused_gpu()
 
     def generate(self, prompt: str = "", **fields: Any) -> Result:
@@ -97,6 +103,7 @@ class Studio:
         Raises:
             GessoError: the request cannot be done as asked; nothing has run.
         """
+        self._refuse_forked()
         kept = RequestJournal(journal) if journal is not None else None
         resolved = self.resolve(request) if kept is None else kept.resume(request, lambda: self.resolve(request))
         return self._start(request, resolved, listener=listener, journal=kept)
@@ -108,6 +115,7 @@ class Studio:
 
         What was resolved is read from a file of anybody's, so it is checked like what is asked.
         """
+        self._refuse_forked()
         fields = resolved.model_dump()
         self.resolve(ImageRequest(**{name: fields[name] for name in ImageRequest.model_fields if name in fields}))
         return self._start(asked, resolved, placements=placements, indices=[index])
@@ -117,7 +125,8 @@ class Studio:
         asked = request.model if request.model is not None else self.settings.model
         facts = facts_of(self.store.find(asked), asked=asked)
         device = choose.choose(request.device if request.device is not None else self.settings.device)
-        return resolve(request, facts, device, self.settings, seed=secrets.randbelow(MAX_SEED + 1))
+        seed, variation_seed = (secrets.randbelow(MAX_SEED + 1) for _ in range(2))
+        return resolve(request, facts, device, self.settings, seed=seed, variation_seed=variation_seed)
 
     def _start(
         self,
@@ -163,6 +172,8 @@ class Studio:
         resolved = job.handle.resolved
         if resolved.negative_prompt and resolved.guidance <= 1 and "true_cfg_scale" not in resolved.arguments:
             job.warn(f"The negative prompt has no effect at guidance {resolved.guidance:g}")
+        if job.handle.asked.variation_seed is not None and not resolved.variation_strength:
+            job.warn(f"Variation seed {resolved.variation_seed} has no effect at variation strength 0")
 
     @contextmanager
     def hosted(self, resolved: ResolvedImageRequest, job: Job) -> Iterator[HostedModel]:
@@ -188,6 +199,7 @@ class Studio:
         plan, room_bytes = plan_for(description, resolved, worker.device)
         worker.residency.allot(room_bytes, resident_bytes=plan.needed_bytes - plan.workspace_bytes)
         vae, others = DTYPES[resolved.vae_precision], DTYPES[resolved.precision]
+        read = stamp(description)
         identity = self._identities.digest_or_pending(description)
         loaded = model_loading.load(
             description,
@@ -196,6 +208,11 @@ class Studio:
             safety_checker=self.settings.safety_checker,
             trust_remote_code=self.settings.trust_remote_code,
         )
+        if stamp(description) != read:
+            raise ModelError(
+                f"`{description.path}` was changed while it was being read",
+                hint="ask again once the whole model is in its place",
+            )
         for warning in loaded.warnings:
             job.warn(warning)
         return HostedModel(
@@ -220,6 +237,13 @@ class Studio:
             model.identity = (self._identities.digest if wait else self._identities.digest_or_pending)(description)
         return model.identity
 
+    def _refuse_forked(self) -> None:
+        if os.getpid() != self._process:  # the threads that would do the work stayed in the parent
+            raise ClosedError(
+                "The studio belongs to the process that this one was forked from",
+                hint="make a studio in each process, after the fork",
+            )
+
     def _worker(self, device: Device) -> DeviceWorker:
         with self._lock:
             if self._closed:
@@ -238,6 +262,8 @@ class Studio:
 
     def close(self) -> None:
         """Fail everything that waits at once, end the networks' threads. Safe to call again."""
+        if os.getpid() != self._process:
+            return  # a fork has nothing to end, and its copies of the locks may be held by threads that it lacks
         with self._lock:
             if self._closed:
                 return
@@ -257,3 +283,8 @@ class Studio:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _close_at_exit(studio: "weakref.ref[Studio]") -> None:
+    if (still_there := studio()) is not None:
+        still_there.close()

@@ -6,6 +6,7 @@ Class names are strings, so that importing a family imports nothing heavy. A new
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Any
 
 
@@ -63,12 +64,19 @@ class Family:
     """Guidance is an input of the network: one row a picture, no negative prompt."""
     negative_prompt: bool = True
     guidance_rescale: bool = False
+    guidance_argument: str = "guidance_scale"
+    """What the pipeline calls the guidance of a request."""
+    guided_above: float = 1.0
+    """Guidance above which the pipeline makes a second pass."""
+    without_effect: frozenset[str] = frozenset()
+    """Arguments of the pipeline that do nothing, because the engine reads the prompt."""
     clip_skip: bool = False
     latent_rgb: LatentRgb | None = None
-    """Linear map from latents to RGB in -1..1, for previews; true of the VAE with `vae_scaling_factor` only."""
+    """Linear map from latents to RGB in -1..1, for previews; true of the family's own VAE only."""
     latent_rgb_bias: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    vae_class: str = "AutoencoderKL"
     vae_scaling_factor: float | None = None
-    """Scaling factor of the family's own VAE: a folder with another one has other latents."""
+    """Scaling factor of the family's own VAE, if it has one: a folder with another has other latents."""
 
 
 # The maps from latents to RGB below are the figures published in ComfyUI, `comfy/latent_formats.py` (least-squares
@@ -120,6 +128,58 @@ _FLUX1_RGB = (
     (-0.1264, -0.0522, -0.1103),
     (-0.0280, -0.0881, -0.0499),
     (-0.1262, -0.0982, -0.0778),
+)
+_FLUX2_RGB = (
+    (0.0058, 0.0113, 0.0073),
+    (0.0495, 0.0443, 0.0836),
+    (-0.0099, 0.0096, 0.0644),
+    (0.2144, 0.3009, 0.3652),
+    (0.0166, -0.0039, -0.0054),
+    (0.0157, 0.0103, -0.0160),
+    (-0.0398, 0.0902, -0.0235),
+    (-0.0052, 0.0095, 0.0109),
+    (-0.3527, -0.2712, -0.1666),
+    (-0.0301, -0.0356, -0.0180),
+    (-0.0107, 0.0078, 0.0013),
+    (0.0746, 0.0090, -0.0941),
+    (0.0156, 0.0169, 0.0070),
+    (-0.0034, -0.0040, -0.0114),
+    (0.0032, 0.0181, 0.0080),
+    (-0.0939, -0.0008, 0.0186),
+    (0.0018, 0.0043, 0.0104),
+    (0.0284, 0.0056, -0.0127),
+    (-0.0024, -0.0022, -0.0030),
+    (0.1207, -0.0026, 0.0065),
+    (0.0128, 0.0101, 0.0142),
+    (0.0137, -0.0072, -0.0007),
+    (0.0095, 0.0092, -0.0059),
+    (0.0000, -0.0077, -0.0049),
+    (-0.0465, -0.0204, -0.0312),
+    (0.0095, 0.0012, -0.0066),
+    (0.0290, -0.0034, 0.0025),
+    (0.0220, 0.0169, -0.0048),
+    (-0.0332, -0.0457, -0.0468),
+    (-0.0085, 0.0389, 0.0609),
+    (-0.0076, 0.0003, -0.0043),
+    (-0.0111, -0.0460, -0.0614),
+)
+_QWEN_IMAGE_RGB = (  # that of Wan 2.1, whose encoder Qwen-Image's autoencoder shares
+    (-0.1299, -0.1692, 0.2932),
+    (0.0671, 0.0406, 0.0442),
+    (0.3568, 0.2548, 0.1747),
+    (0.0372, 0.2344, 0.1420),
+    (0.0313, 0.0189, -0.0328),
+    (0.0296, -0.0956, -0.0665),
+    (-0.3477, -0.4059, -0.2925),
+    (0.0166, 0.1902, 0.1975),
+    (-0.0412, 0.0267, -0.1364),
+    (-0.1293, 0.0740, 0.1636),
+    (0.0680, 0.3019, 0.1128),
+    (0.0032, 0.0581, 0.0639),
+    (-0.1251, 0.0927, 0.1699),
+    (0.0060, -0.0633, 0.0005),
+    (0.3477, 0.2275, 0.2950),
+    (0.1984, 0.0913, 0.1861),
 )
 
 SD1 = Family(
@@ -212,18 +272,108 @@ FLUX1_SCHNELL = replace(
     FLUX1_DEV, title="Flux.1 schnell", defaults=Sampling(steps=4, guidance=0.0), guidance_embedded=False
 )
 
-FAMILIES: dict[str, Family] = {family.name: family for family in (SD1, SD2, SDXL, SD3, FLUX1_DEV)}
+# Model card of Tongyi-MAI/Z-Image: 50 steps, guidance 4, pictures of a megapixel. The pipeline adds the guidance times
+# the difference to the prediction itself, so that its 4 is 5 elsewhere and its 0 is none.
+Z_IMAGE = Family(
+    name="z-image",
+    title="Z-Image",
+    pipelines={Task.TEXT_TO_IMAGE: "diffusers:ZImagePipeline"},
+    components={"text_encoder": Role.TEXT, "transformer": Role.DENOISER, "vae": Role.VAE},
+    conditioning="gesso.engine.conditioning.z_image:encode",
+    size_multiple_px=16,  # VAE factor 8, patches of 2
+    native_size_px=1024,
+    flow=True,
+    defaults=Sampling(steps=50, guidance=4.0),
+    guided_above=0.0,
+    without_effect=frozenset({"max_sequence_length"}),
+    latent_rgb=_FLUX1_RGB,  # the VAE is that of Flux.1
+    latent_rgb_bias=(-0.0329, -0.0718, -0.0851),
+    vae_scaling_factor=0.3611,
+)
+# Docstring of diffusers' `ZImagePipeline`: 8 steps, guidance 0.
+Z_IMAGE_TURBO = replace(Z_IMAGE, title="Z-Image Turbo", defaults=Sampling(steps=8, guidance=0.0))
+# Model card of black-forest-labs/FLUX.2-dev and signature of diffusers' `Flux2Pipeline`: 50 steps, guidance 4.
+FLUX2_DEV = Family(
+    name="flux2",
+    title="Flux.2 dev",
+    pipelines={Task.TEXT_TO_IMAGE: "diffusers:Flux2Pipeline"},
+    components={"text_encoder": Role.TEXT, "transformer": Role.DENOISER, "vae": Role.VAE},
+    conditioning="gesso.engine.conditioning.flux2:encode",
+    size_multiple_px=16,  # VAE factor 8, then 2x2 packing
+    native_size_px=1024,
+    flow=True,
+    defaults=Sampling(steps=50, guidance=4.0),
+    guidance_embedded=True,
+    negative_prompt=False,
+    without_effect=frozenset({"max_sequence_length", "text_encoder_out_layers", "caption_upsample_temperature"}),
+    latent_rgb=_FLUX2_RGB,
+    latent_rgb_bias=(-0.0329, -0.0718, -0.0851),
+    vae_class="AutoencoderKLFlux2",
+)
+# Docstring of diffusers' `Flux2KleinPipeline`: 50 steps, guidance 4.
+FLUX2_KLEIN_BASE = replace(
+    FLUX2_DEV,
+    name="flux2-klein",
+    title="Flux.2 klein base",
+    pipelines={Task.TEXT_TO_IMAGE: "diffusers:Flux2KleinPipeline"},
+    conditioning="gesso.engine.conditioning.flux2_klein:encode",
+    guidance_embedded=False,
+    negative_prompt=True,
+)
+# Model card of black-forest-labs/FLUX.2-klein-4B: 4 steps; the pipeline ignores guidance.
+FLUX2_KLEIN = replace(
+    FLUX2_KLEIN_BASE, title="Flux.2 klein", defaults=Sampling(steps=4, guidance=0.0), negative_prompt=False
+)
+# Model card of Qwen/Qwen-Image: 50 steps, true guidance 4, 1328x1328 px.
+QWEN_IMAGE = Family(
+    name="qwen-image",
+    title="Qwen-Image",
+    pipelines={Task.TEXT_TO_IMAGE: "diffusers:QwenImagePipeline"},
+    components={"text_encoder": Role.TEXT, "transformer": Role.DENOISER, "vae": Role.VAE},
+    conditioning="gesso.engine.conditioning.qwen_image:encode",
+    size_multiple_px=16,  # VAE factor 8, then 2x2 packing
+    native_size_px=1328,
+    flow=True,
+    defaults=Sampling(steps=50, guidance=4.0),
+    guidance_argument="true_cfg_scale",  # `guidance_scale` is for distilled networks, and ignored by this one
+    without_effect=frozenset({"max_sequence_length"}),
+    latent_rgb=_QWEN_IMAGE_RGB,
+    latent_rgb_bias=(-0.1835, -0.0868, -0.3360),
+    vae_class="AutoencoderKLQwenImage",
+)
+# None is published; the pipeline is ready for one. True guidance is then asked for by argument, as with Flux.1 dev.
+QWEN_IMAGE_DISTILLED = replace(
+    QWEN_IMAGE,
+    title="Qwen-Image distilled",
+    guidance_argument="guidance_scale",
+    guidance_embedded=True,
+    negative_prompt=False,
+)
+
+FAMILIES: dict[str, Family] = {
+    family.name: family for family in (SD1, SD2, SDXL, SD3, FLUX1_DEV, Z_IMAGE, FLUX2_DEV, FLUX2_KLEIN_BASE, QWEN_IMAGE)
+}
 """The first-class families by name. Variants that differ in a default only share the name; see `family_for`."""
 
 SD2_CROSS_ATTENTION = 1024
 """Width of OpenCLIP ViT-H, which SD 2 reads; SD 1 reads CLIP ViT-L, 768 wide."""
+Z_IMAGE_TURBO_SHIFT = 3.0
+"""Of the scheduler of Z-Image Turbo; that of Z-Image is 6. Nothing else in the two folders differs but the weights."""
 
 
-def family_for(pipeline_class: str, configs: Mapping[str, Mapping[str, Any]]) -> Family | None:
+def family_for(
+    pipeline_class: str,
+    configs: Mapping[str, Mapping[str, Any]],
+    options: Mapping[str, Any] = MappingProxyType({}),
+) -> Family | None:
     """The family of a folder, from its pipeline class and the configs of its components by name.
 
     SD 1 and 2 share a pipeline and are told apart by the width of the text that the UNet reads: 1024 is SD 2, any
     other is SD 1. Flux schnell has no `guidance_embeds`. SD 3.5 normalises queries and keys (`qk_norm`), SD 3 does not.
+    Z-Image Turbo has another shift than Z-Image. Flux.2 klein says in its options whether it `is_distilled`.
+
+    Args:
+        options: init options of the pipeline, as `model_index.json` has them.
     """
     if pipeline_class == "StableDiffusionPipeline":
         width = configs.get("unet", {}).get("cross_attention_dim")
@@ -234,6 +384,14 @@ def family_for(pipeline_class: str, configs: Mapping[str, Mapping[str, Any]]) ->
         return SD35 if configs.get("transformer", {}).get("qk_norm") else SD3
     if pipeline_class == "FluxPipeline":
         return FLUX1_DEV if configs.get("transformer", {}).get("guidance_embeds") else FLUX1_SCHNELL
+    if pipeline_class == "ZImagePipeline":
+        return Z_IMAGE_TURBO if configs.get("scheduler", {}).get("shift") == Z_IMAGE_TURBO_SHIFT else Z_IMAGE
+    if pipeline_class == "Flux2Pipeline":
+        return FLUX2_DEV
+    if pipeline_class == "Flux2KleinPipeline":
+        return FLUX2_KLEIN if options.get("is_distilled") else FLUX2_KLEIN_BASE
+    if pipeline_class == "QwenImagePipeline":
+        return QWEN_IMAGE_DISTILLED if configs.get("transformer", {}).get("guidance_embeds") else QWEN_IMAGE
     return None
 
 

@@ -9,12 +9,14 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import lcm
 from pathlib import Path
 from typing import Any, cast
 
 from gesso.core.errors import ModelError
 from gesso.models import sizes
 from gesso.models.families import Family, LatentRgb, Role, Sampling, family_for, role_for
+from gesso.models.verified import VERIFIED
 from gesso.models.weight_files import WeightFiles, find_weight_files
 from gesso.models.weights import DTYPE_NAMES, Header, read_header, verify_file, verify_shards
 
@@ -26,7 +28,7 @@ OPTIONAL = frozenset({"safety_checker", "feature_extractor"})
 """Parts that many people delete, and that pictures do not need: their absence is no error until they are asked for."""
 
 _SCHEDULER = "Scheduler"
-_TOKENIZERS = ("Tokenizer", "TokenizerFast")
+_TOKENIZERS = ("Tokenizer", "TokenizerFast", "TokenizersBackend")  # the last: without a class of its own
 _PROCESSORS = ("Processor", "ProcessorFast", "ProcessorPil", "FeatureExtractor")
 _VOCABULARIES = ("tokenizer.json", "vocab.json", "spiece.model", "tokenizer.model", "vocab.txt", "sentencepiece.model")
 
@@ -62,7 +64,7 @@ class ComponentDescription:
     @property
     def patch(self) -> int:
         """Latents along each side that become one place in the network, for the same."""
-        return sizes.patch(self.name, self.config, flux=self.class_name == "FluxTransformer2DModel")
+        return sizes.patch(self.name, self.config)
 
     def bytes_at(self, bytes_per_value: int) -> int:
         """Bytes of the weights in another number format. Pickles are taken as they are stored."""
@@ -128,7 +130,7 @@ def _described(path: Path, name: str | None) -> ModelDescription:
     present = {part: value for part, value in parts.items() if value[0] is not None and _expected(path, part)}
     configs = {part: _config(path / part, part, str(value[1])) for part, value in present.items()}
     networks = {part: config for part, config in configs.items() if _is_network(str(present[part][1]))}
-    family = family_for(pipeline_class, networks)
+    family = family_for(pipeline_class, configs, index)
     _check_family(path, family, networks)
     components = {
         part: _component(path / part, part, (str(library), str(class_name)), configs[part], family)
@@ -136,6 +138,7 @@ def _described(path: Path, name: str | None) -> ModelDescription:
     }
     latent_rgb, bias = _latent_rgb(path, family, networks)
     scheduler = components.get("scheduler")
+    tried = VERIFIED.get(pipeline_class)
     return ModelDescription(
         name=name if name is not None else path.resolve().name,
         path=path,
@@ -145,8 +148,12 @@ def _described(path: Path, name: str | None) -> ModelDescription:
         scheduler_class=scheduler.class_name if scheduler else None,
         scheduler_config=scheduler.config if scheduler else {},
         index=index,
-        size_multiple_px=sizes.size_multiple_px(networks, family),
-        default_size_px=sizes.default_size_px(networks, family),
+        size_multiple_px=lcm(sizes.size_multiple_px(networks, family), tried.rounds_up_to_px if tried else 1),
+        default_size_px=(
+            (tried.default_size_px, tried.default_size_px)
+            if tried and tried.default_size_px
+            else sizes.default_size_px(networks, family)
+        ),
         vae_factor=sizes.vae_factor(networks),
         weight_bytes=sum(component.weight_bytes for component in components.values()),
         custom_code=custom_class or any(_is_foreign(part.library) for part in components.values()),
@@ -240,11 +247,19 @@ def _is_network(class_name: str) -> bool:
     return not class_name.endswith((_SCHEDULER, *_TOKENIZERS, *_PROCESSORS))
 
 
+def is_processor_for_text(part: str, class_name: str) -> bool:
+    """A processor of texts and pictures where the pipeline has its tokenizer, such as Flux.2's `PixtralProcessor`.
+
+    Text needs only the tokenizer in it. The processors want torchvision, also for text.
+    """
+    return part.startswith("tokenizer") and class_name.endswith(_PROCESSORS)
+
+
 def _config(folder: Path, part: str, class_name: str) -> Mapping[str, Any]:
     """The config of a part, and a check that the files are there from which it is made."""
     if class_name.endswith(_SCHEDULER):
         return read_json(folder / "scheduler_config.json")
-    if class_name.endswith(_TOKENIZERS):
+    if class_name.endswith(_TOKENIZERS) or is_processor_for_text(part, class_name):
         if not any((folder / file).is_file() for file in _VOCABULARIES):
             raise ModelError(f"`{part}` is incomplete: no vocabulary in `{folder}`", hint=AGAIN)
         file = folder / "tokenizer_config.json"
@@ -323,7 +338,7 @@ def _latent_rgb(
 ) -> tuple[LatentRgb | None, tuple[float, float, float]]:
     """The folder's own map from latents to RGB, else the family's if the VAE is the family's."""
     vae = networks.get("vae", {})
-    channels = vae.get("latent_channels", 4)
+    channels = vae.get("latent_channels", vae.get("z_dim", 4))
     if (path / PREVIEW_FILE).is_file():
         content = read_json(path / PREVIEW_FILE)
         try:
@@ -339,9 +354,11 @@ def _latent_rgb(
                 hint="mend or remove the file",
             )
         return rows, (red, green, blue)
-    if family is None or family.latent_rgb is None or family.vae_scaling_factor is None:
+    if family is None or family.latent_rgb is None:
         return None, (0.0, 0.0, 0.0)
-    same = abs(vae.get("scaling_factor", 0.18215) - family.vae_scaling_factor) < 1e-4  # 0.18215: diffusers' default
+    same = vae.get("_class_name", family.vae_class) == family.vae_class
+    if family.vae_scaling_factor is not None:  # 0.18215: diffusers' default
+        same &= abs(vae.get("scaling_factor", 0.18215) - family.vae_scaling_factor) < 1e-4
     if same and len(family.latent_rgb) == channels:
         return family.latent_rgb, family.latent_rgb_bias
     return None, (0.0, 0.0, 0.0)

@@ -14,7 +14,13 @@ from torch import nn
 
 from gesso.core.errors import ModelError
 from gesso.models.families import Role
-from gesso.models.folder import INDEX_FILE, ComponentDescription, ModelDescription, verify
+from gesso.models.folder import (
+    INDEX_FILE,
+    ComponentDescription,
+    ModelDescription,
+    is_processor_for_text,
+    verify,
+)
 from gesso.models.network import LOADING, load_network, quiet_libraries, unreadable
 
 _RENAMED = {"CLIPFeatureExtractor": "CLIPImageProcessor"}
@@ -156,6 +162,8 @@ def _class_of(part: ComponentDescription) -> type[Any]:
 
 
 def _load_other(part: ComponentDescription, cls: type[Any]) -> Any:
+    if is_processor_for_text(part.name, part.class_name):
+        cls = transformers.AutoTokenizer
     try:
         return cls.from_pretrained(part.folder, local_files_only=True)
     except Exception as error:  # the boundary: tokenizers raise bare `Exception` for a damaged vocabulary

@@ -11,6 +11,18 @@ PIPELINE_MULTIPLE_PX = 8
 FLUX_LATENTS = 128
 """`default_sample_size` of diffusers' `FluxPipeline`: its transformer's config has no sample size."""
 
+PACKING = frozenset(
+    {
+        "BriaTransformer2DModel",
+        "ChromaTransformer2DModel",
+        "Flux2Transformer2DModel",
+        "FluxTransformer2DModel",
+        "LongCatImageTransformer2DModel",
+        "OvisImageTransformer2DModel",
+    }
+)
+"""Transformers whose pipelines pack latents 2x2 before them; their configs say a patch of 1."""
+
 Configs = Mapping[str, Mapping[str, Any]]
 """`config.json` of each network by the component's name."""
 
@@ -39,25 +51,25 @@ def size_multiple_px(configs: Configs, family: Family | None) -> int:
     """Width and height must be multiples of this for the pipeline to make exactly that size.
 
     UNets pad odd latents themselves: the VAE's factor, and the 8 px that the pipeline checks. SD 3: the VAE's factor
-    times the patch. Flux: times 2, its packing. Any other transformer: times its patch, or 2 if the config does not
-    say.
+    times the patch. Flux and its kin: times 2, their packing. Any other transformer: times its patch, or 2 if the
+    config does not say.
     """
     factor = vae_factor(configs)
     found = _denoiser(configs)
     if found is None:
         return family.size_multiple_px if family else lcm(PIPELINE_MULTIPLE_PX, factor)
     name, config = found
-    own = factor * patch(name, config, flux=family is not None and family.name == "flux1")
+    own = factor * patch(name, config)
     takes_any = family is not None and name.startswith("transformer")
     return own if takes_any else lcm(PIPELINE_MULTIPLE_PX, own)
 
 
-def patch(component: str, config: Mapping[str, Any], *, flux: bool = False) -> int:
-    """Latents along each side that become one place in the denoiser: 1 for UNets, 2 for Flux, which packs before it."""
+def patch(component: str, config: Mapping[str, Any]) -> int:
+    """Latents along each side that become one place in the denoiser: 1 for UNets, 2 where the pipeline packs."""
     if not component.startswith("transformer"):
         return 1
     size = config.get("patch_size")
-    return size if isinstance(size, int) and not flux else 2
+    return size if isinstance(size, int) and config.get("_class_name") not in PACKING else 2
 
 
 def default_size_px(configs: Configs, family: Family | None) -> tuple[int, int]:
@@ -87,7 +99,8 @@ def channels(config: Mapping[str, Any]) -> int:
     heads, width = config.get("num_attention_heads"), config.get("attention_head_dim")
     if isinstance(heads, int) and isinstance(width, int):
         return max(heads * width, 1)
-    for key in ("hidden_size", "d_model", "inner_dim"):
+    for key in ("hidden_size", "d_model", "inner_dim", "dim", "base_dim"):
         if isinstance(size := config.get(key), int):
             return max(size, 1)
-    return 1
+    # A model of text and pictures: what reads the text.
+    return channels(inner) if isinstance(inner := config.get("text_config"), dict) else 1

@@ -28,8 +28,14 @@ class BrokenModel(NamedTuple):
 BrokenModels = list[BrokenModel]
 
 
+FolderState = tuple[tuple[str, int, int, int], ...]
+"""Name, inode, time of change and size of whatever lies in a model folder."""
+
+
 class ModelStore:
-    """Finds models by name. Safe to use from many threads; nothing is remembered, the disk is asked every time.
+    """Finds models by name. Safe to use from many threads.
+
+    The disk is asked every time; a folder that has not changed since is not read again.
 
     Args:
         settings: `model_folders` are searched, in order.
@@ -43,6 +49,7 @@ class ModelStore:
         self._folders = tuple(_at_home(folder) for folder in settings.model_folders)
         self._bundled = dict(bundled or {})
         self._hub_cache = hub_cache if hub_cache is not None else default_hub_cache()
+        self._read: dict[tuple[Path, str | None], tuple[FolderState, ModelDescription]] = {}
 
     def list(self) -> Models:
         """Every model that can be described, in the order of search."""
@@ -59,13 +66,22 @@ class ModelStore:
             UnknownNameError: there is none; the nearest names are in the hint.
             ModelError: there is one, and it is broken.
         """
-        places = self._places()
+        places = self._bundled if name in self._bundled else self._places()
         if name in places:
-            return describe(places[name], name=name)
+            return self._describe(places[name], name)
         path = _at_home(name)
         if _looks_like_path(name) or (name and os.path.lexists(path)):
-            return describe(path)  # or raises, and says what is there instead
+            return self._describe(path, None)  # or raises, and says what is there instead
         raise self._unknown(name, [*places])
+
+    def _describe(self, path: Path, name: str | None) -> ModelDescription:
+        state = _state(path)  # from before: a change during the reading shows the next time
+        known = self._read.get((path, name))
+        if known is not None and known[0] == state:
+            return known[1]
+        description = describe(path, name=name)
+        self._read[path, name] = state, description
+        return description
 
     def _unknown(self, name: str, known: Names) -> UnknownNameError:
         nearest = UnknownNameError("model", name, known).nearest
@@ -82,7 +98,7 @@ class ModelStore:
         broken: BrokenModels = []
         for name, path in self._places().items():
             try:
-                whole.append(describe(path, name=name))
+                whole.append(self._describe(path, name))
             except ModelError as error:
                 broken.append(BrokenModel(name, path, error.message))
         return whole, broken
@@ -128,6 +144,26 @@ def _model_folders(folder: Path, depth: int) -> Iterator[Path]:
         return
     for path in inside:
         yield from _model_folders(path, depth - 1)
+
+
+def _state(folder: Path) -> FolderState:
+    """Changes whenever a file of the model is written, replaced, added or removed. Costs no reading.
+
+    The time is that of the inode's change, which nobody can set back.
+    """
+    return tuple(sorted(_entries(str(folder), depth=1)))
+
+
+def _entries(folder: str, *, depth: int) -> Iterator[tuple[str, int, int, int]]:
+    try:
+        with os.scandir(folder) as inside:
+            for entry in inside:
+                status = os.stat(entry.path)  # of what a link points to, as in the hub's cache
+                yield entry.path, status.st_ino, status.st_ctime_ns, status.st_size
+                if depth and entry.is_dir():
+                    yield from _entries(entry.path, depth=depth - 1)
+    except OSError:  # `describe` says what is wrong with it
+        yield folder, 0, 0, 0
 
 
 def _hub_folder(repo: str) -> str:

@@ -11,9 +11,14 @@ each with one function of the same signature, named in the data of the family:
 | `clip_pair` | SDXL | the penultimate layers of two CLIPs side by side |
 | `triple` | SD 3, 3.5 | two CLIPs, then T5 |
 | `clip_t5` | Flux.1 | T5, and CLIP's summary |
+| `z_image` | Z-Image | Qwen 3 |
+| `flux2` | Flux.2 dev | Mistral Small 3 |
+| `flux2_klein` | Flux.2 klein | Qwen 3 |
+| `qwen_image` | Qwen-Image | Qwen 2.5 VL |
 
 A prompt that fits the encoder gives what the unmodified pipeline's `encode_prompt` gives, to rounding: prompt and
-negative prompt go through each encoder as rows of one call, which may round in another order than two calls.
+negative prompt go through CLIP and T5 as rows of one call, which may round in another order than two calls. Language
+models read each text by itself, and give its very bytes.
 """
 
 from gesso.engine.conditioning.base import Part, TextEncoder, TextModel, Tokenizer

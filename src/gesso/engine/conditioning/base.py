@@ -37,6 +37,10 @@ class Tokenizer(Protocol):
 
     def __call__(self, text: str, /, **options: Any) -> Mapping[str, Any]: ...
 
+    def apply_chat_template(self, conversation: list[dict[str, Any]], /, **options: Any) -> str:
+        """The conversation written out, for tokenizers of language models; asked with `tokenize=False`."""
+        ...
+
 
 class TextModel(Protocol):
     """The model as conditioning sees it."""

@@ -15,7 +15,16 @@ import torch
 
 from gesso.core.errors import InputError
 from gesso.core.registry import load_dotted
-from gesso.engine.samplers.table import AUTOMATIC, DEFAULT, SAMPLERS, SCHEDULES, Form, is_flow, names_for
+from gesso.engine.samplers.table import (
+    AUTOMATIC,
+    DEFAULT,
+    SAMPLERS,
+    SCHEDULES,
+    Chance,
+    Form,
+    is_flow,
+    names_for,
+)
 
 NEUTRAL: Mapping[str, Any] = {
     "rescale_betas_zero_snr": False,
@@ -67,6 +76,7 @@ def build(
     scheduler_class: type,
     scheduler_config: Mapping[str, Any],
     generator: torch.Generator | None,
+    chance: Chance | None = None,
 ) -> Any:
     """A fresh scheduler for one picture, sharing nothing with any other.
 
@@ -76,6 +86,7 @@ def build(
         scheduler_class: class of the model's own scheduler.
         scheduler_config: its config; left as it is.
         generator: of the picture; it seeds a class that would otherwise seed itself from the global state.
+        chance: how much of it there is in the steps, if the sampler leaves that open; `None` is the sampler's own.
 
     Raises:
         InputError: the sampler's class does not know something that this model needs.
@@ -91,6 +102,7 @@ def build(
         assert form is not None, f"{sampler} was resolved for another kind of model"
         chosen_class = load_dotted(form.scheduler)
         options = _options(form, schedule, law=_law(scheduler_class, scheduler_config))
+        options |= _chances(form, chance or Chance())
         _check_known(sampler, form, chosen_class, options, flow=flow)
     takes = _parameters(chosen_class)
     if "noise_sampler_seed" in takes and generator is not None:
@@ -138,7 +150,18 @@ def _options(form: Form, schedule: str, *, law: Mapping[str, Any]) -> dict[str, 
         options["timestep_spacing"] = "trailing"
     if "shift" not in law and "flow_shift" in law:
         options["shift"] = law["flow_shift"]
-    return {**options, **SCHEDULES[schedule].options}
+    if schedule != AUTOMATIC:
+        return {**options, **SCHEDULES[schedule].options, "placement": schedule}
+    own = form.placement or "uniform"
+    return {**options, "placement": "simple" if options["timestep_spacing"] == "trailing" else own}
+
+
+def _chances(form: Form, chance: Chance) -> dict[str, float]:
+    """The constructor options for it, of a sampler that takes them."""
+    options = {"s_churn": chance.s_churn, "s_tmin": chance.s_tmin, "s_tmax": chance.s_tmax, "s_noise": chance.s_noise}
+    if form.eta is None:
+        return options
+    return {**options, "eta": form.eta if chance.eta is None else chance.eta}
 
 
 def _law(scheduler_class: type, config: Mapping[str, Any]) -> dict[str, Any]:

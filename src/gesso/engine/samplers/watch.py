@@ -17,6 +17,8 @@ from torch import Tensor
 from gesso.engine.samplers.scheduler import mend_timesteps, prepare_single_step
 
 _WATCH = "_gesso_watch"
+_END_IS_A_TIMESTEP = frozenset({"SCMScheduler"})
+"""Their pipelines make no call at the last timestep."""
 
 
 class Watcher(Protocol):
@@ -87,7 +89,14 @@ def _watched_class(scheduler_class: type) -> type:
         "set_timesteps": _watched_set_timesteps(scheduler_class),
         "step": _watched_step(scheduler_class),
     }
+    if not hasattr(scheduler_class, "scale_model_input"):
+        # Flows scale nothing. Pipelines that ask by `type(...) is` for the class itself would scale for this one.
+        members["scale_model_input"] = _unscaled
     return type(scheduler_class.__name__, (scheduler_class,), members)
+
+
+def _unscaled(self: Any, sample: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    return sample
 
 
 def _watched_set_timesteps(scheduler_class: Any) -> Callable[..., None]:
@@ -101,7 +110,7 @@ def _watched_set_timesteps(scheduler_class: Any) -> Callable[..., None]:
             prepare_single_step(self)
         original(self, *args, **kwargs)
         mend_timesteps(self, steps)
-        calls = len(self.timesteps)
+        calls = len(self.timesteps) - (scheduler_class.__name__ in _END_IS_A_TIMESTEP)
         total = steps if steps is not None else getattr(self, "num_inference_steps", None)
         self.__dict__[_WATCH].begin(int(total) if total is not None else calls, calls)
 
@@ -168,6 +177,20 @@ def _from_velocity(
     return sample.float() - sigma * model_output.float()
 
 
+def _from_noise(scheduler: Any, result: Any, model_output: Tensor, sample: Tensor, index: int | None) -> Tensor | None:
+    """x0 of a variance-preserving sample (Ho et al. 2020, equation 15), by whatever the network predicts."""
+    timestep = scheduler.timesteps[index or 0]
+    alpha = scheduler.alphas_cumprod[int(timestep)].to(sample.device)
+    x, output = sample.float(), model_output.float()
+    match scheduler.config.prediction_type:
+        case "epsilon":
+            return (x - (1 - alpha).sqrt() * output) / alpha.sqrt()
+        case "v_prediction":
+            return alpha.sqrt() * x - (1 - alpha).sqrt() * output
+        case _:
+            return output
+
+
 _ESTIMATES: Mapping[str, Callable[..., Tensor | None]] = MappingProxyType(
     {
         "DDIMScheduler": _from_output,
@@ -176,9 +199,13 @@ _ESTIMATES: Mapping[str, Callable[..., Tensor | None]] = MappingProxyType(
         "EulerAncestralDiscreteScheduler": _from_output,
         "HeunDiscreteScheduler": _from_output,
         "LCMScheduler": _from_denoised,
+        "SigmaScheduler": _from_output,
+        "TCDScheduler": _from_noise,
+        "TrajectoryScheduler": _from_noise,
         "DPMSolverMultistepScheduler": _from_history,
         "UniPCMultistepScheduler": _from_history,
         "FlowMatchEulerDiscreteScheduler": _from_velocity,
+        "FlowHeunScheduler": _from_velocity,
     }
 )
 """Where each class has its estimate of x0; others have none that is known to be one."""

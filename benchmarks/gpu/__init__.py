@@ -1,0 +1,1 @@
+"""The same arms on an accelerator, with models of their real sizes."""

@@ -1,0 +1,1 @@
+"""The page `docs/reference/benchmarks.md`, made from the raw figures and from nothing else."""
