@@ -10,13 +10,13 @@ WORKERS ?= logical
 
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip --disable-pip-version-check install --constraint constraints.txt
-PROMPT := a red circle left of a blue star on a white background
+PROMPT := a large white heart on a teal background
 
 .PHONY: demo test check bench format clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.installed-base
-	$(BIN)/gesso generate "$(PROMPT)" --seed 16
+	$(BIN)/gesso generate "$(PROMPT)" --seed 4
 
 test: $(VENV)/.installed-test
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --maxprocesses 4 $(PYTEST_ARGS)
