@@ -129,7 +129,7 @@ def test_folders_of_models_that_cannot_be_read_hold_no_models(
         (["generate", "x", "--out", "a.png", "--count", "2"], 2, ("2 pictures cannot go to one file", "folder")),
         (["generate", "x", "--out", "a.tiff"], 2, ("not written", "known: .png")),
         (["generate", "x", "--set", "eta=" + "[" * 9000], 2, ("too many brackets",)),
-        (["generate", "x", "--size", "9" * 5000 + "x64"], 2, ("not a size", "gesso generate --help")),
+        (["generate", "x", "--size", "9" * 5000 + "x64"], 2, ("not a size", "`--help`")),
         (["generate", "x", "--steps", "9" * 5000], 2, ("--steps", "gesso generate --help")),
         (["generate", "x", "--guidance", "nan"], 2, ("`--guidance`", "finite number (found `nan`)", "--help")),
         (["generate", "--from", "notes.png"], 3, ("`notes.png` is not a PNG, JPEG or WebP picture", "give a whole")),

@@ -321,8 +321,8 @@ def lie(file: str, **changes: Any) -> Damage:
 
 @pytest.mark.rough(
     "models",
-    tried="some thirty ways to break a folder: files empty, cut, a web page, an LFS pointer; lying headers; parts missing; "
-    "configs of nonsense",
+    tried="some thirty ways to break a folder: files empty, cut, a web page, an LFS pointer; lying headers; "
+    "parts missing; configs of nonsense",
     happens="the part is named; others paint on; the folder stays as it was",
     told="exit 3, one line and a hint",
 )

@@ -223,12 +223,12 @@ def test_fields_that_a_newer_version_added_beside_the_request_are_kept(tmp_path:
 
 def test_a_request_field_that_is_not_known_is_reported_not_ignored(tmp_path: Path) -> None:
     document = json.loads(recipe().to_json())
-    document["resolved"]["eta"] = 0.5
+    document["resolved"]["frame"] = 0.5
     read = read_recipe(with_document(tmp_path / "a.png", json.dumps(document)))
     assert read.recipe is None
     assert read.document == document
     assert read.problem is not None
-    assert "resolved.eta" in read.problem
+    assert "resolved.frame" in read.problem
 
 
 @pytest.mark.parametrize(

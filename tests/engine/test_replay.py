@@ -99,7 +99,7 @@ def test_lossy_files_replay_too(suffix: str, tmp_path: Path) -> None:
         assert replay(studio, path).verdict is Verdict.IDENTICAL
 
 
-@pytest.mark.parametrize("kind", ["sdxl", "sd3", "flux-dev", "z-image", "flux2-klein", "qwen-image"])
+@pytest.mark.parametrize("kind", ["sdxl", "sd3", "flux-dev", "z-image", "flux2-klein-base", "qwen-image"])
 def test_every_family_replays_from_a_crowd(kind: str, tmp_path: Path) -> None:
     with studios.studio() as studio:
         results = studios.run_together(studio, studios.mixed_requests(zoo.saved(kind), 6, width=64, height=64))

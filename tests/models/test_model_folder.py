@@ -59,7 +59,7 @@ def test_a_first_class_family_is_known_from_its_folder(kind: str, family: str, t
 
 
 # Those that are not 64: the pipeline's own size where no config tells, or as many latents as binning asks for.
-SIDES = dict.fromkeys(("chroma", "ovis", "bria", "aura-flow", "kandinsky3", "sana-sprint"), 1024)
+SIDES: dict[str, int] = dict.fromkeys(("chroma", "ovis", "bria", "aura-flow", "kandinsky3", "sana-sprint"), 1024)
 SIDES |= {"pixart": 256, "pixart-alpha": 256, "sana": 512}
 
 

@@ -11,4 +11,4 @@ def parsed_size(text: str | None) -> tuple[int | None, int | None]:
     try:
         return parse_size(text)
     except ValueError as error:
-        raise UsageError(f"`--size`: {error}", hint="for example 512x768") from error
+        raise UsageError(f"`--size`: {error}", hint="`--help` of the command tells how it is used") from error

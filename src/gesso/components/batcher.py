@@ -84,14 +84,18 @@ class Batcher:
         return batch
 
     def _limit(self, call: Call) -> int:
-        return call.component.bucket_rows(call.method) if call.exact else call.component.max_rows
+        component = call.component
+        if call.exact:
+            return component.bucket_rows(call.method)
+        pace = component.pace(call.method)
+        return pace.worthwhile_rows(call.key, least=call.rows, most=component.max_rows)
 
     def _full(self, batch: list[Call]) -> bool:
         head = batch[0]
         return head.key is None or sum(call.rows for call in batch) + head.rows > self._limit(head)
 
     def _patience(self, call: Call) -> float:
-        return PATIENCE * call.component.pace(call.method)
+        return PATIENCE * call.component.pace(call.method).median_seconds()
 
     def _expected(self, head: Call) -> bool:
         """Whether a picture that made an agreeing call last is now between two calls."""

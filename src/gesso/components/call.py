@@ -9,6 +9,7 @@ import torch
 
 from gesso.backends.base import Backend
 from gesso.components.layouts import CallLayout
+from gesso.components.pace import Pace
 from gesso.components.residency import Weights
 from gesso.components.scope import ImageScope
 from gesso.components.state import CallState
@@ -26,9 +27,7 @@ class Callee(Protocol):
 
     def bucket_rows(self, method: str) -> int: ...
 
-    def pace(self, method: str) -> float: ...
-
-    def took(self, method: str, seconds: float) -> None: ...
+    def pace(self, method: str) -> Pace: ...
 
     def tell(self, message: str) -> None: ...
 

@@ -1,8 +1,6 @@
 """A hosted network: what calls of its face become."""
 
-from collections import deque
 from collections.abc import Callable, Mapping
-from statistics import median
 from typing import Any
 
 import torch
@@ -12,6 +10,7 @@ from gesso.backends.eager import EagerBackend
 from gesso.components.arguments import agreement_key, bind, canonical, refuse_gradients
 from gesso.components.call import Call
 from gesso.components.layouts import CallLayout, hosted_methods, layouts_of
+from gesso.components.pace import Pace
 from gesso.components.residency import Weights
 from gesso.components.scope import CURRENT, ImageScope
 from gesso.components.slots import fits
@@ -71,7 +70,7 @@ class Component:
         self._listener = listener
         self._told: set[str] = set()
         self._stopped: set[str] = set()
-        self._durations: dict[str, deque[float]] = {}
+        self._paces: dict[str, Pace] = {}
 
     def layout(self, method: str) -> CallLayout | None:
         """How calls of `method` split into rows; `None` if they run alone."""
@@ -97,14 +96,9 @@ class Component:
         """
         return 1 if method in {"encode", "decode"} else self._exact_rows
 
-    def pace(self, method: str) -> float:
-        """Median seconds of a forward lately; 0 before the first."""
-        durations = self._durations.get(method)
-        return median(durations) if durations else 0.0
-
-    def took(self, method: str, seconds: float) -> None:
-        """A forward of `method` took so long. Worker thread only."""
-        self._durations.setdefault(method, deque(maxlen=31)).append(seconds)
+    def pace(self, method: str) -> Pace:
+        """How long forwards of `method` take. Worker thread only."""
+        return self._paces.setdefault(method, Pace())
 
     def call(self, method: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         """Run one call of the picture that this thread makes. Blocks until its rows are done.

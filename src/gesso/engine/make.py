@@ -105,6 +105,9 @@ def make_image(
     watcher = StepWatcher(
         scope=scope, generator=generator, publish=publish, wants_x0=with_previews, model=model, resolved=resolved
     )
+    guided = resolved.guidance > model.facts.guided_above or "true_cfg_scale" in resolved.arguments
+    if resolved.negative_prompt and not guided:
+        warn(f"The negative prompt has no effect at guidance {resolved.guidance:g}")
     with entered(scope), torch.no_grad(), _reporting(model, resolved):
         pipeline = model.pipeline(_scheduler(model, resolved, watcher))
         with _noise(resolved, generator, warn):

@@ -150,7 +150,6 @@ def _check_arguments(request: ImageRequest, facts: ModelFacts) -> None:
 def _check_negative_prompt(request: ImageRequest, facts: ModelFacts) -> None:
     if not facts.takes_negative_prompt:
         raise InputError(f"`{facts.name}` ({facts.pipeline}) does not take a negative prompt", hint="leave it out")
-    guidance = _guidance(request, facts)
     if facts.distilled:
         scale = request.arguments.get("true_cfg_scale", 1.0)
         if not isinstance(scale, int | float) or scale <= 1:
@@ -159,11 +158,6 @@ def _check_negative_prompt(request: ImageRequest, facts: ModelFacts) -> None:
                 f"A negative prompt has no effect on `{facts.name}`, whose guidance is distilled",
                 hint=f"{otherwise if 'true_cfg_scale' in facts.accepts else ''}leave the negative prompt out",
             )
-    elif facts.own_conditioning and guidance <= facts.guided_above:
-        raise InputError(
-            f"A negative prompt has no effect on `{facts.name}` at guidance {guidance:g}",
-            hint=f"ask for guidance above {facts.guided_above:g} (twice the time), or leave the negative prompt out",
-        )
 
 
 def _chance(request: ImageRequest, facts: ModelFacts, sampler: str) -> Chance:

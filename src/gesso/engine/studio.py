@@ -170,8 +170,6 @@ class Studio:
 
     def _warn_of_idle_fields(self, job: Job) -> None:
         resolved = job.handle.resolved
-        if resolved.negative_prompt and resolved.guidance <= 1 and "true_cfg_scale" not in resolved.arguments:
-            job.warn(f"The negative prompt has no effect at guidance {resolved.guidance:g}")
         if job.handle.asked.variation_seed is not None and not resolved.variation_strength:
             job.warn(f"Variation seed {resolved.variation_seed} has no effect at variation strength 0")
 

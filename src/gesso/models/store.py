@@ -66,12 +66,14 @@ class ModelStore:
             UnknownNameError: there is none; the nearest names are in the hint.
             ModelError: there is one, and it is broken.
         """
+        path = _at_home(name)
+        if _looks_like_path(name):  # which no name does: nothing to search
+            return self._describe(path, None)  # or raises, and says what is there instead
         places = self._bundled if name in self._bundled else self._places()
         if name in places:
             return self._describe(places[name], name)
-        path = _at_home(name)
-        if _looks_like_path(name) or (name and os.path.lexists(path)):
-            return self._describe(path, None)  # or raises, and says what is there instead
+        if name and os.path.lexists(path):
+            return self._describe(path, None)
         raise self._unknown(name, [*places])
 
     def _describe(self, path: Path, name: str | None) -> ModelDescription:
