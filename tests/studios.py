@@ -1,6 +1,7 @@
 """Studios for tests, and the plain diffusers run that a studio's picture is measured against."""
 
 import itertools
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,9 +13,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import zoo
+from gesso.components.call import Call
 from gesso.core.recipe import Recipe
 from gesso.core.requests import ImageRequest
 from gesso.core.settings import Settings, load_settings
+from gesso.devices.cpu import CpuDevice
 from gesso.engine.handle import Handle, Result
 from gesso.engine.studio import Studio
 
@@ -55,6 +58,32 @@ def run_together(opened: Studio, requests: list[ImageRequest], *, timeout: float
     """Submit all, then wait for all."""
     handles: list[Handle] = [opened.submit(request) for request in requests]
     return [handle.result(timeout) for handle in handles]
+
+
+@contextmanager
+def gathered(opened: Studio, component: str, count: int) -> Iterator[None]:
+    """The first call of `component` waits until `count` pictures have made theirs: they agree or never will, however
+    busy the machine is. The pictures must have no other call to make before."""
+    worker = opened._worker(CpuDevice())
+    submit, enough, lock = worker.submit, threading.Event(), threading.Lock()
+    made = 0
+
+    def counting(call: Call) -> None:
+        nonlocal made
+        if call.component.name == component:
+            with lock:
+                made += 1
+                if made == 1:
+                    worker.run(lambda: enough.wait(60))
+        submit(call)
+        if made >= count:
+            enough.set()
+
+    worker.submit = counting
+    try:
+        yield
+    finally:
+        worker.submit = submit
 
 
 def mixed_requests(model: Path | str, count: int, **fields: Any) -> list[ImageRequest]:

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from bench import Bench, BenchWorker, rows
 from gesso.components.batcher import PATIENCE, Batcher, WaitUntil
 from gesso.components.call import Call
-from gesso.components.pace import Pace
 from gesso.components.scope import ImageScope
 from toys import COUNTING, CountingNetwork
 
@@ -22,7 +21,7 @@ class Queue:
 
     def __init__(self, **options: Any) -> None:
         self.bench = Bench(CountingNetwork(), layouts=COUNTING, **options)
-        self.bench.component.pace("forward").add(STEP_SECONDS, kind=None, rows=1)
+        self.bench.component.took("forward", STEP_SECONDS)
         self.batcher = Batcher()
 
     def picture(self, **fields: Any) -> ImageScope:
@@ -53,9 +52,9 @@ def test_patience_is_a_tenth_of_the_median_step() -> None:
     assert PATIENCE == 0.1
     component = Queue().bench.component
     for seconds in (1.0, 9.0, 1.0, 1.0, 40.0):
-        component.pace("forward").add(seconds, kind=None, rows=1)
-    assert component.pace("forward").median_seconds() == 1.0
-    assert component.pace("decode").median_seconds() == 0.0
+        component.took("forward", seconds)
+    assert component.pace("forward") == 1.0
+    assert component.pace("decode") == 0.0
 
 
 def test_nothing_to_run_is_nothing() -> None:
@@ -124,7 +123,7 @@ def test_a_call_does_not_wait_while_all_company_that_can_come_waits_for_somethin
 
 def test_before_the_first_forward_nobody_knows_a_step_and_nobody_waits() -> None:
     queue, mine, other = Queue(), ImageScope(), ImageScope()
-    queue.bench.component._paces.clear()
+    queue.bench.component._durations.clear()
     queue.add(mine)
     queue.add(other)
     queue.take()
@@ -278,63 +277,3 @@ def test_no_call_waits_longer_than_a_tenth_of_a_step_once_it_is_its_turn(
             kept.append(queue.add(scopes[picture], flag=kind))
     run_until(now + 9.0)
     assert not queue.batcher._waiting
-
-
-# --- how many rows are worth a forward
-
-
-def _learn(pace: Pace, costs: dict[int, float], *, most: int = 16, forwards: int = 40) -> list[int]:
-    """Rows of each forward when there are always enough; `costs` are seconds for each row."""
-    taken: list[int] = []
-    for _ in range(forwards):
-        rows = pace.worthwhile_rows("kind", least=2, most=most)
-        pace.add(rows * costs[rows], kind="kind", rows=rows)
-        taken.append(rows)
-    return taken
-
-
-def test_as_many_rows_as_there_is_room_for_where_more_cost_less() -> None:
-    taken = _learn(Pace(), {16: 1.0, 8: 1.3, 4: 2.0, 2: 3.0})
-    assert taken[-1] == 16
-    assert taken.count(8) == 3, "half as many are tried, and not for long"
-    assert not {4, 2} & set(taken), "worse is not followed further down"
-
-
-def test_fewer_rows_where_they_cost_less() -> None:
-    assert _learn(Pace(), {16: 1.3, 8: 1.1, 4: 1.0, 2: 1.0})[-1] == 4
-
-
-def test_equal_costs_keep_the_rows_together() -> None:
-    assert _learn(Pace(), {16: 1.0, 8: 0.99, 4: 0.9, 2: 0.8})[-1] == 16
-
-
-def test_a_forward_that_was_slow_by_chance_decides_nothing() -> None:
-    pace = Pace()
-    pace.add(1600.0, kind="kind", rows=16)
-    assert _learn(pace, {16: 1.0, 8: 1.3, 4: 2.0, 2: 3.0})[-1] == 16
-
-
-def test_what_was_learned_is_forgotten_in_time() -> None:
-    pace = Pace()
-    assert _learn(pace, {16: 9.0, 8: 1.0, 4: 2.0, 2: 3.0})[-1] == 8
-    taken = _learn(pace, {16: 1.0, 8: 2.0, 4: 3.0, 2: 4.0}, forwards=2000)
-    assert taken[-1] == 16
-
-
-def test_rows_of_one_shape_say_nothing_about_another() -> None:
-    pace = Pace()
-    _learn(pace, {16: 9.0, 8: 1.0, 4: 2.0, 2: 3.0})
-    assert pace.worthwhile_rows("kind", least=2, most=16) == 8
-    assert pace.worthwhile_rows("other", least=2, most=16) == 16
-
-
-def test_a_queue_takes_as_many_rows_as_are_worth_a_forward() -> None:
-    queue = Queue()
-    scopes = [ImageScope() for _ in range(8)]
-    key = queue.bench.call(rows(1.0)).key
-    for size, cost in ((8, 2.0), (4, 1.0), (2, 1.5)):
-        for _ in range(3):
-            queue.bench.component.pace("forward").add(size * cost, kind=key, rows=size)
-    calls = [queue.add(scope) for scope in scopes]
-    assert queue.take() == calls[:4]
-    assert queue.take() == calls[4:]

@@ -134,15 +134,19 @@ def test_defaults_are_those_of_the_family(studio: Studio, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["z-image", "flux2", "flux2-klein-base", "qwen-image"])
-def test_every_network_merges(kind: str, caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.INFO), studios.studio() as opened:
-        results = studios.run_together(opened, [request(kind, seed=seed) for seed in range(3)])
+def test_the_denoiser_merges_and_no_network_says_that_it_cannot(kind: str, caplog: pytest.LogCaptureFixture) -> None:
+    with (
+        caplog.at_level(logging.INFO),
+        studios.studio() as opened,
+        studios.gathered(opened, "transformer", 3),
+    ):
+        result = opened.submit(request(kind, count=3)).result(100)
     assert "alone" not in caplog.text
     assert "not merged" not in caplog.text
     shared = {
         entry.component
-        for result in results
-        for entry in result.recipes[0].run.trace
+        for recipe in result.recipes
+        for entry in recipe.run.trace
         if any(segment.batch_rows > segment.rows for segment in entry.segments)
     }
     assert "transformer" in shared

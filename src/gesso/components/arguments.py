@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from math import prod
 from typing import Any, cast
@@ -31,26 +32,55 @@ def signature_of(module_class: type, method: str) -> inspect.Signature:
     return inspect.signature(inspect.unwrap(function))
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Parameters:
+    """What a method takes besides `self`, in the form that every call needs.
+
+    `inspect` binds arguments in ten times the time, which a small network takes for a tenth of its forward.
+    """
+
+    defaults: Mapping[str, Any]
+    """By name, in their order; `inspect.Parameter.empty` for one that must be given."""
+    positional: tuple[str, ...]
+    takes_others: bool
+    """Whether there are `**kwargs`."""
+
+
+@cache
+def _parameters_of(module_class: type, method: str) -> _Parameters | None:
+    """`None` for a method that takes positional arguments without a name."""
+    _, *parameters = signature_of(module_class, method).parameters.values()
+    kinds = [parameter.kind for parameter in parameters]
+    if inspect.Parameter.VAR_POSITIONAL in kinds or inspect.Parameter.POSITIONAL_ONLY in kinds:
+        return None
+    return _Parameters(
+        defaults={each.name: each.default for each in parameters if each.kind is not each.VAR_KEYWORD},
+        positional=tuple(each.name for each in parameters if each.kind is each.POSITIONAL_OR_KEYWORD),
+        takes_others=inspect.Parameter.VAR_KEYWORD in kinds,
+    )
+
+
 def bind(module_class: type, method: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any] | None:
     """Arguments by name, `**kwargs` expanded, those equal to their default left out.
 
     Returns `None` for a call that names alone cannot express (a method with `*args`).
     Raises `TypeError` as Python does for arguments that do not fit.
     """
-    signature = signature_of(module_class, method)
-    bound = signature.bind(None, *args, **kwargs)  # None stands for self
-    named: dict[str, Any] = {}
-    for index, (name, value) in enumerate(bound.arguments.items()):
-        parameter = signature.parameters[name]
-        if index == 0:
-            continue
-        if parameter.kind in {parameter.VAR_POSITIONAL, parameter.POSITIONAL_ONLY}:
-            return None
-        if parameter.kind is parameter.VAR_KEYWORD:
-            named.update(value)
-        elif not _is_default(value, parameter.default):
-            named[name] = value
-    return named
+    takes = _parameters_of(module_class, method)
+    if takes is None:
+        return None
+    given = dict(zip(takes.positional, args, strict=False))
+    given.update(kwargs)
+    named = {
+        name: given[name]
+        for name, default in takes.defaults.items()
+        if name in given and not _is_default(given[name], default)
+    }
+    others = {name: value for name, value in kwargs.items() if name not in takes.defaults}
+    missing = any(default is inspect.Parameter.empty and name not in given for name, default in takes.defaults.items())
+    if missing or len(given) < len(args) + len(kwargs) or (others and not takes.takes_others):
+        signature_of(module_class, method).bind(None, *args, **kwargs)  # says what does not fit; None stands for self
+    return named | others
 
 
 def _is_default(value: Any, default: Any) -> bool:
@@ -75,26 +105,27 @@ def canonical(
         return None
     understood = True
 
-    def fitted(path: str, leaf: torch.Tensor) -> torch.Tensor:
-        if layout.is_cast(path) and leaf.is_floating_point() and leaf.dtype != dtype:
+    def fitted(leaf: torch.Tensor, *, cast: bool) -> torch.Tensor:
+        if cast and leaf.dtype != dtype and leaf.is_floating_point():
             leaf = leaf.to(dtype)
-        return _plain(leaf.to(device))
+        return _plain(leaf if leaf.device == device else leaf.to(device))
 
     def change(path: str, leaf: Any) -> Any:
         nonlocal understood
+        place = layout.at(path)
         if path in layout.listed and isinstance(leaf, list):
             items = cast(list[Any], leaf)
             understood &= len(items) == rows and all(_is_item(item) for item in items)
-            return [fitted(path, item) if isinstance(item, torch.Tensor) else item for item in items]
-        if layout.is_timestep(path) and isinstance(leaf, torch.Tensor | int | float):
+            return [fitted(item, cast=place.cast) if isinstance(item, torch.Tensor) else item for item in items]
+        if place.timestep and isinstance(leaf, torch.Tensor | int | float):
             times = _timestep_rows(leaf, rows)
             if times is not None:
                 return times.to(device)
         if isinstance(leaf, torch.Tensor):
-            if layout.is_rows(path) and leaf.ndim > 0 and leaf.shape[0] == rows:
-                return fitted(path, leaf)
-            if layout.is_unbatched(path):
-                return _plain(leaf.to(device))
+            if place.rows and leaf.ndim > 0 and leaf.shape[0] == rows:
+                return fitted(leaf, cast=place.cast)
+            if place.unbatched:
+                return fitted(leaf, cast=False)
             understood = False
         elif not isinstance(leaf, PLAIN):
             understood = False
@@ -118,12 +149,12 @@ def agreement_key(arguments: Mapping[str, Any], layout: CallLayout) -> Hashable:
             described.append((path, type(leaf)))  # an empty one has no leaves, and may mean something else than none
         elif not isinstance(leaf, torch.Tensor):
             described.append((path, (type(leaf), leaf)))
-        elif layout.is_unbatched(path):
+        elif (place := layout.at(path)).unbatched:
             described.append((path, (leaf.dtype, leaf.shape, digest(leaf).hex())))
-        elif layout.is_alike(path):
+        elif place.alike:
             kinds = leaf.unique(dim=0)  # how many rows have which of them is nobody's business
             described.append((path, (leaf.dtype, leaf.shape[1:], digest(kinds).hex())))
-        elif layout.is_mask(path):
+        elif place.mask:
             described.append((path, (leaf.dtype, leaf.shape[1:], bool(leaf.all()))))
         else:
             described.append((path, (leaf.dtype, leaf.shape[1:])))

@@ -61,9 +61,10 @@ class Batcher:
         batch = self._with_company(head)
         if head.first_considered is None:  # an urgent call in between does not start its patience anew
             head.first_considered = now
-        until = head.first_considered + self._patience(head)
-        if now < until and not self._full(batch) and self._expected(head):
-            return WaitUntil(time=until)
+        if not self._full(batch) and self._expected(head):
+            until = head.first_considered + self._patience(head)
+            if now < until:
+                return WaitUntil(time=until)
         taken = {id(call) for call in batch}
         self._waiting = [call for call in self._waiting if id(call) not in taken]
         for call in batch:
@@ -85,17 +86,14 @@ class Batcher:
 
     def _limit(self, call: Call) -> int:
         component = call.component
-        if call.exact:
-            return component.bucket_rows(call.method)
-        pace = component.pace(call.method)
-        return pace.worthwhile_rows(call.key, least=call.rows, most=component.max_rows)
+        return component.bucket_rows(call.method) if call.exact else component.shared_rows(call.method)
 
     def _full(self, batch: list[Call]) -> bool:
         head = batch[0]
         return head.key is None or sum(call.rows for call in batch) + head.rows > self._limit(head)
 
     def _patience(self, call: Call) -> float:
-        return PATIENCE * call.component.pace(call.method).median_seconds()
+        return PATIENCE * call.component.pace(call.method)
 
     def _expected(self, head: Call) -> bool:
         """Whether a picture that made an agreeing call last is now between two calls."""

@@ -9,7 +9,6 @@ import torch
 
 from gesso.backends.base import Backend
 from gesso.components.layouts import CallLayout
-from gesso.components.pace import Pace
 from gesso.components.residency import Weights
 from gesso.components.scope import ImageScope
 from gesso.components.state import CallState
@@ -25,9 +24,13 @@ class Callee(Protocol):
     weights: Weights
     max_rows: int
 
+    def shared_rows(self, method: str) -> int: ...
+
     def bucket_rows(self, method: str) -> int: ...
 
-    def pace(self, method: str) -> Pace: ...
+    def pace(self, method: str) -> float: ...
+
+    def took(self, method: str, seconds: float) -> None: ...
 
     def tell(self, message: str) -> None: ...
 

@@ -1,6 +1,8 @@
 """A hosted network: what calls of its face become."""
 
+from collections import deque
 from collections.abc import Callable, Mapping
+from statistics import median
 from typing import Any
 
 import torch
@@ -10,7 +12,6 @@ from gesso.backends.eager import EagerBackend
 from gesso.components.arguments import agreement_key, bind, canonical, refuse_gradients
 from gesso.components.call import Call
 from gesso.components.layouts import CallLayout, hosted_methods, layouts_of
-from gesso.components.pace import Pace
 from gesso.components.residency import Weights
 from gesso.components.scope import CURRENT, ImageScope
 from gesso.components.slots import fits
@@ -22,6 +23,10 @@ from gesso.core.recipe import TraceEntry
 
 Listener = Callable[[str], None]
 """Is told, once, of what a component cannot do; called on whatever thread finds out."""
+
+
+_ONE_BY_ONE = frozenset({"encode", "decode"})
+"""A picture's pixels are many: in company a row is no cheaper, and all of them must fit the memory (decision 0008)."""
 
 
 class Component:
@@ -70,7 +75,7 @@ class Component:
         self._listener = listener
         self._told: set[str] = set()
         self._stopped: set[str] = set()
-        self._paces: dict[str, Pace] = {}
+        self._durations: dict[str, deque[float]] = {}
 
     def layout(self, method: str) -> CallLayout | None:
         """How calls of `method` split into rows; `None` if they run alone."""
@@ -89,16 +94,22 @@ class Component:
             if self._listener is not None:
                 self._listener(message)
 
+    def shared_rows(self, method: str) -> int:
+        """Rows that calls of `method` fill one forward with at most."""
+        return 1 if method in _ONE_BY_ONE else self.max_rows
+
     def bucket_rows(self, method: str) -> int:
-        """Rows of every forward of `method` in exact mode.
+        """Rows of every forward of `method` in exact mode."""
+        return 1 if method in _ONE_BY_ONE else self._exact_rows
 
-        Decoding gains nothing from company and would pay for the padding, so a picture is decoded by itself.
-        """
-        return 1 if method in {"encode", "decode"} else self._exact_rows
+    def pace(self, method: str) -> float:
+        """Median seconds of a forward lately; 0 before the first."""
+        durations = self._durations.get(method)
+        return median(durations) if durations else 0.0
 
-    def pace(self, method: str) -> Pace:
-        """How long forwards of `method` take. Worker thread only."""
-        return self._paces.setdefault(method, Pace())
+    def took(self, method: str, seconds: float) -> None:
+        """A forward of `method` took so long. Worker thread only."""
+        self._durations.setdefault(method, deque(maxlen=31)).append(seconds)
 
     def call(self, method: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         """Run one call of the picture that this thread makes. Blocks until its rows are done.
@@ -164,6 +175,7 @@ class Component:
 
         self.worker.submit(call)
         scope.cancel.on_cancel(wake)
+        scope.turn.pause()
         try:
             return call.answer.result(timeout=scope.seconds_left())
         except TimeoutError:
@@ -172,11 +184,13 @@ class Component:
             self.worker.withdraw(scope)
             raise DeadlineError(scope.deadline_seconds) from None
         finally:
+            scope.turn.resume()
             scope.cancel.forget(wake)
 
     def _record(self, call: Call, output: Any) -> None:
         scope = call.scope
-        scope.check_finite(output, component=call.name, call=call.number, marker=self.worker.device.marker)
+        found = tensors(output)
+        scope.check_finite(found, component=call.name, call=call.number, marker=self.worker.device.marker)
         if scope.journal is not None:
             scope.settle()  # now: what is kept is not looked at again
         entry = TraceEntry(
@@ -187,7 +201,7 @@ class Component:
             segments=call.segments,
             digest="",
         )
-        late = digest(output)
+        late = digest(found)
         if scope.journal is not None:
             entry = entry.model_copy(update={"digest": late.hex()})
             scope.journal.keep(call.name, call.number, call.arguments, call.states, scope.exact, entry, output)

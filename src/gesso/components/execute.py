@@ -3,9 +3,9 @@
 import logging
 import weakref
 from collections import deque
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 
@@ -46,24 +46,14 @@ class OutOfMemoryError(ResourceError):
         )
 
 
-class _Launched(NamedTuple):
-    """A batch that a device was given. The component is held weakly: a model that was let go must not stay."""
-
-    component: weakref.ref[Callee]
-    method: str
-    kind: Hashable
-    rows: int
-    start: Marker
-    end: Marker
-
-
 class Executor:
     """Runs batches one after another. Used by one thread only."""
 
     def __init__(self, device: Device, residency: Residency) -> None:
         self.device = device
         self.residency = residency
-        self._in_flight: deque[_Launched] = deque()
+        # Components are held weakly: a model that was let go must not stay in memory for a measurement.
+        self._in_flight: deque[tuple[weakref.ref[Callee], str, Marker, Marker]] = deque()
         self._exact_shapes: weakref.WeakKeyDictionary[Callee, dict[Any, bool]] = weakref.WeakKeyDictionary()
 
     def run(self, calls: Sequence[Call]) -> None:
@@ -171,7 +161,7 @@ class Executor:
         layout = calls[0].layout
         assert layout is not None
         arguments = merged([call.arguments for call in calls], layout, forward)
-        start, output, end = self._timed(calls[0], arguments, rows=forward.batch_rows)
+        start, output, end = self._timed(calls[0], arguments)
         for piece in forward.pieces:
             calls[piece.call].scope.meter.add(
                 lambda: end.seconds_since(start),
@@ -182,18 +172,18 @@ class Executor:
         return output
 
     def _alone(self, call: Call) -> Any:
-        start, output, end = self._timed(call, call.arguments, rows=call.rows)
+        start, output, end = self._timed(call, call.arguments)
         call.scope.meter.add(
             lambda: end.seconds_since(start), rows=call.rows, live_rows=call.rows, batch_rows=call.rows
         )
         return output
 
-    def _timed(self, call: Call, arguments: Mapping[str, Any], *, rows: int) -> tuple[Marker, Any, Marker]:
+    def _timed(self, call: Call, arguments: Mapping[str, Any]) -> tuple[Marker, Any, Marker]:
         self.make_room()
         start = self.device.marker()
         output = call.component.backend.run(call.component.module, call.method, arguments)
         end = self.device.marker()
-        self._in_flight.append(_Launched(weakref.ref(call.component), call.method, call.key, rows, start, end))
+        self._in_flight.append((weakref.ref(call.component), call.method, start, end))
         if not self.device.accelerator:
             self._retire()
         return start, output, end
@@ -204,11 +194,10 @@ class Executor:
             self._retire()
 
     def _retire(self) -> None:
-        launched = self._in_flight.popleft()
-        launched.end.wait()
-        if (component := launched.component()) is not None:
-            seconds = launched.end.seconds_since(launched.start)
-            component.pace(launched.method).add(seconds, kind=launched.kind, rows=launched.rows)
+        component, method, start, end = self._in_flight.popleft()
+        end.wait()
+        if (found := component()) is not None:
+            found.took(method, end.seconds_since(start))
 
 
 def _answered_already(call: Call) -> bool:

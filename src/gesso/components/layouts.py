@@ -42,31 +42,40 @@ class CallLayout:
     alike: tuple[str, ...] = ()
     listed: Mapping[str, int] = field(default_factory=dict[str, int])
     listed_outputs: tuple[str, ...] = ()
+    _places: dict[str, "Place"] = field(default_factory=dict[str, "Place"], init=False, repr=False, compare=False)
 
-    def is_rows(self, path: str) -> bool:
-        return _among(path, self.rows)
-
-    def is_timestep(self, path: str) -> bool:
-        return path in self.timesteps
-
-    def is_unbatched(self, path: str) -> bool:
-        return _among(path, self.unbatched)
-
-    def is_cast(self, path: str) -> bool:
-        return _among(path, self.cast)
-
-    def is_mask(self, path: str) -> bool:
-        return path in self.masks
-
-    def is_alike(self, path: str) -> bool:
-        return path in self.alike
+    def at(self, path: str) -> "Place":
+        """What the value at `path` is. Remembered, because every call asks for the same few paths."""
+        place = self._places.get(path)
+        if place is None:
+            place = self._places[path] = Place(
+                rows=_among(path, self.rows),
+                timestep=path in self.timesteps,
+                unbatched=_among(path, self.unbatched),
+                cast=_among(path, self.cast),
+                mask=path in self.masks,
+                alike=path in self.alike,
+            )
+        return place
 
     def has_rows(self, path: str, value: Any) -> bool:
         """Whether a canonical `value` at `path` has an item for each row: a tensor, or a list that is `listed`."""
         if path in self.listed:
             return True
         # By its `ndim`, because `isinstance` would make everybody import torch who asks which classes merge.
-        return hasattr(value, "ndim") and (self.is_rows(path) or self.is_timestep(path))
+        return hasattr(value, "ndim") and ((place := self.at(path)).rows or place.timestep)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Place:
+    """What the value at one path of a call's arguments is; see `CallLayout`."""
+
+    rows: bool
+    timestep: bool
+    unbatched: bool
+    cast: bool
+    mask: bool
+    alike: bool
 
 
 def _among(path: str, patterns: tuple[str, ...]) -> bool:

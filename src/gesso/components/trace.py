@@ -25,7 +25,7 @@ def digest(tree: Any) -> "Digest":
     On the CPU a BLAKE2b hash; on an accelerator a weighted sum of the bits, computed there and read at the end, so that
     taking a digest never makes anybody wait for the device.
     """
-    return Digest(list(tensors(tree)))
+    return Digest(tensors(tree))
 
 
 class Digest:
@@ -62,7 +62,12 @@ def read(digests: "Sequence[Digest]") -> list[str]:
 
 def _bytes(leaf: torch.Tensor) -> Any:
     """The bits of `leaf` as a buffer, uncopied if it is on the CPU."""
-    return leaf.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
+    data = leaf.detach().cpu().contiguous()
+    # numpy knows few types of torch; those that it knows need no detour by way of bytes.
+    return (data if data.dtype in _KNOWN_TO_NUMPY else data.reshape(-1).view(torch.uint8)).numpy()
+
+
+_KNOWN_TO_NUMPY = frozenset({torch.float32, torch.int64, torch.float16, torch.float64, torch.int32, torch.uint8})
 
 
 def checksum(leaf: torch.Tensor) -> torch.Tensor:

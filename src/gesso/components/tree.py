@@ -3,7 +3,7 @@
 Paths are dotted: `added_cond_kwargs.text_embeds`, `down_block_additional_residuals.3`.
 """
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from enum import Enum
 from itertools import chain
 from typing import Any
@@ -25,33 +25,36 @@ class NotUnderstoodError(Exception):
 
 def leaves(
     tree: Any, path: str = "", *, containers: bool = False, whole: Collection[str] = ()
-) -> Iterator[tuple[str, Any]]:
+) -> list[tuple[str, Any]]:
     """(path, leaf) of everything that is not a container, in a fixed order. Distributions count as their parameters.
 
     Args:
         containers: give (path, container) as well, before what is in it.
         whole: paths at which a container counts as a leaf.
     """
-    if path in whole:
-        yield path, tree
-        return
-    if containers and isinstance(tree, dict | list | tuple):
-        yield path, tree
-    if isinstance(tree, dict):
-        for key, value in tree.items():
-            yield from leaves(value, _join(path, str(key)), containers=containers, whole=whole)
-    elif isinstance(tree, list | tuple):
-        for index, value in enumerate(tree):
-            yield from leaves(value, _join(path, str(index)), containers=containers, whole=whole)
-    elif isinstance(tree, DiagonalGaussianDistribution):
-        yield _join(path, "parameters"), tree.parameters
-    else:
-        yield path, tree
+    found: list[tuple[str, Any]] = []
+
+    def look(tree: Any, path: str) -> None:
+        if isinstance(tree, torch.Tensor) or path in whole:
+            found.append((path, tree))
+        elif isinstance(tree, dict | list | tuple):
+            if containers:
+                found.append((path, tree))
+            inside: Iterable[tuple[Any, Any]] = tree.items() if isinstance(tree, dict) else enumerate(tree)
+            for key, value in inside:
+                look(value, _join(path, str(key)))
+        elif isinstance(tree, DiagonalGaussianDistribution):
+            found.append((_join(path, "parameters"), tree.parameters))
+        else:
+            found.append((path, tree))
+
+    look(tree, path)
+    return found
 
 
-def tensors(tree: Any) -> Iterator[torch.Tensor]:
+def tensors(tree: Any) -> list[torch.Tensor]:
     """Every tensor of `tree`."""
-    return (leaf for _, leaf in leaves(tree) if isinstance(leaf, torch.Tensor))
+    return [leaf for _, leaf in leaves(tree) if isinstance(leaf, torch.Tensor)]
 
 
 def mapped(tree: Any, change: Callable[[str, Any], Any], path: str = "", *, whole: Collection[str] = ()) -> Any:
@@ -60,7 +63,7 @@ def mapped(tree: Any, change: Callable[[str, Any], Any], path: str = "", *, whol
     Args:
         whole: paths at which a container counts as a leaf.
     """
-    if path in whole:
+    if isinstance(tree, torch.Tensor) or path in whole:
         return change(path, tree)
     if isinstance(tree, dict):
         changed = {key: mapped(value, change, _join(path, str(key)), whole=whole) for key, value in tree.items()}

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any, cast
 
 import torch
+from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 
 from gesso.components.component import Component, Listener
 from gesso.components.face import component_of
@@ -51,7 +52,6 @@ class HostedModel:
         self.init_options: Mapping[str, Any] = loaded.init_options
         self.scheduler_class = loaded.scheduler_class
         self.scheduler_config: Mapping[str, Any] = loaded.scheduler_config
-        self._pipeline_class = loaded.pipeline_class
         self._hosting = hosting
         self._modules = loaded.modules
         self._others = {
@@ -70,6 +70,10 @@ class HostedModel:
             )
             for name, module in loaded.modules.items()
         }
+        places = {component.latents_device for component in self._components.values()}
+        self._pipeline_class = (
+            _placed(loaded.pipeline_class, places.pop()) if len(places) == 1 else loaded.pipeline_class
+        )
         try:
             for component in self._components.values():
                 if not component.weights.offloaded:  # now, so that the next plan sees the memory that is really left
@@ -136,6 +140,18 @@ class HostedModel:
         """No request uses it any more: let its networks go."""
         for component in self._components.values():
             self._hosting.release(component)
+
+
+def _placed(pipeline_class: type, device: torch.device) -> type:
+    """The pipeline's class, under the same name, knowing where its latents are.
+
+    diffusers searches every part of every network for hooks that say so, three times a picture, which takes
+    milliseconds of Python; on a hosted network there are none.
+    """
+    if pipeline_class._execution_device is not DiffusionPipeline._execution_device:  # pyright: ignore[reportAttributeAccessIssue]
+        return pipeline_class  # it has an answer of its own
+    names = {name: getattr(pipeline_class, name) for name in ("__module__", "__qualname__", "__doc__")}
+    return type(pipeline_class.__name__, (pipeline_class,), {**names, "_execution_device": property(lambda _: device)})
 
 
 def _is_tokenizer(other: Any) -> bool:

@@ -12,6 +12,7 @@ from gesso.components.journal import Journal
 from gesso.components.metering import Meter
 from gesso.components.scope import ImageScope, entered
 from gesso.components.trace import Placements, TraceRecorder
+from gesso.components.turns import Turn, Turns
 from gesso.core.errors import CancelledError, ClosedError, DeadlineError, GessoError, drop_frames
 from gesso.core.events import Cancelled, Completed, Failed, ImageCompleted, ImageStarted, Warned
 from gesso.core.recipe import Fingerprint
@@ -32,6 +33,7 @@ class Workshop(Protocol):
 
     settings: Settings
     pool: ImagePool
+    turns: Turns
 
     def hosted(self, resolved: ResolvedImageRequest, job: "Job") -> AbstractContextManager[HostedModel]:
         """The model of a request, in memory for the length of the block; `job` is told of the loading."""
@@ -153,7 +155,7 @@ class Job:
             scope = self._scope(self._model, self.indices[0], trace=self._conditioning_trace)
             scope.journal = self._calls(self._model, "conditioning")
             try:
-                with entered(scope), torch.no_grad():
+                with entered(scope), scope.turn, torch.no_grad():
                     conditioning = prompt_arguments(self._model, self.handle.resolved)
                     scope.settle()
             finally:
@@ -177,6 +179,7 @@ class Job:
             placements=self.placements,
             journal=self._calls(model, f"{index:05d}"),
             trace=trace,
+            turn=Turn(self.studio.turns),
             # What all pictures share is on the bill of the first.
             meter=self._first_meter if index == self.indices[0] else Meter(),
         )
@@ -203,15 +206,16 @@ class Job:
         trace = TraceRecorder(before=self._conditioning_trace)
         scope = self._scope(model, index, trace=trace)
         try:
-            image = make_image(
-                model,
-                resolved.for_image(index),
-                self._conditioning,
-                scope,
-                publish=self.handle.publish,
-                warn=self.warn,
-                with_previews=self.studio.settings.previews,
-            )
+            with scope.turn:
+                image = make_image(
+                    model,
+                    resolved.for_image(index),
+                    self._conditioning,
+                    scope,
+                    publish=self.handle.publish,
+                    warn=self.warn,
+                    with_previews=self.studio.settings.previews,
+                )
         finally:
             model.worker.leave(scope)
         fingerprint = self._fingerprint(model, wait=self.placements is not None)

@@ -17,6 +17,7 @@ import torch
 from gesso.components.hosting import Hosting
 from gesso.components.residency import Residency
 from gesso.components.trace import Placements
+from gesso.components.turns import Turns
 from gesso.components.worker import DeviceWorker
 from gesso.core.errors import ClosedError, ModelError
 from gesso.core.events import Event, ModelLoading, Queued
@@ -60,6 +61,7 @@ class Studio:
         self.settings = settings or load_settings()
         self.store = ModelStore(self.settings, bundled={"primer": weights_folder()})
         self.pool = ImagePool(max_images=self.settings.max_images)
+        self.turns = Turns()
         self._identities = Identities(self.settings.cache_folder)
         self._models = ModelCache(max_models=self.settings.max_models)
         self._hosting = Hosting()

@@ -52,7 +52,7 @@ class DenoiserCall:
         """The arguments with the first row `rows` times."""
 
         def change(path: str, leaf: Any) -> Any:
-            if not isinstance(leaf, torch.Tensor) or not (self.layout.is_rows(path) or self.layout.is_timestep(path)):
+            if not isinstance(leaf, torch.Tensor) or not self.layout.has_rows(path, leaf):
                 return leaf
             return leaf[:1].repeat(rows, *([1] * (leaf.ndim - 1)))
 

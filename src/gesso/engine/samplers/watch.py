@@ -119,21 +119,21 @@ def _watched_set_timesteps(scheduler_class: Any) -> Callable[..., None]:
 
 def _watched_step(scheduler_class: Any) -> Callable[..., Any]:
     original = scheduler_class.step
-    signature = inspect.signature(original)
-    takes_generator = "generator" in signature.parameters
+    _, *names = inspect.signature(original).parameters
+    takes_generator = "generator" in names
 
     @functools.wraps(original)
     def step(self: Any, *args: Any, **kwargs: Any) -> Any:
         watch: _Watch = self.__dict__[_WATCH]
-        bound = signature.bind(self, *args, **kwargs)
-        if takes_generator and bound.arguments.get("generator") is None and not _brings_noise(bound.arguments):
-            bound.arguments["generator"] = watch.watcher.generator
+        given = dict(zip(names, args, strict=False)) | kwargs
+        if takes_generator and given.get("generator") is None and not _brings_noise(given):
+            given["generator"] = watch.watcher.generator
         before = getattr(self, "step_index", None)
-        result = original(*bound.args, **bound.kwargs)
+        result = original(self, **given)
         if watch.called():
             x0 = None
             if watch.watcher.wants_x0:
-                x0 = _estimate(self, result, bound.arguments["model_output"], bound.arguments["sample"], before)
+                x0 = _estimate(self, result, given["model_output"], given["sample"], before)
             watch.watcher.step(watch.completed, watch.total, _previous(result), x0)
         return result
 
