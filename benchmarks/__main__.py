@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks import concurrency, guidance, latency, person, results, startup
+from benchmarks import concurrency, guidance, latency, overhead, person, results, startup
 from benchmarks.gpu import part as gpu
 from benchmarks.machine import load_average
 from benchmarks.progress import tell
@@ -47,6 +47,7 @@ def _measure(parts: list[str], *, minutes: float, load_before: float | None) -> 
     deadline = time.monotonic() + minutes * 60
     measures: dict[str, Callable[[], dict[str, Any] | None]] = {
         "startup": startup.run,
+        "overhead": overhead.run,
         "person": lambda: person.run(deadline=deadline),
         "guidance": guidance.run,
         "latency": lambda: latency.run(deadline=deadline),

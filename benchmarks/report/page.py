@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import results
-from benchmarks.report import concurrency, others
+from benchmarks.report import concurrency, others, overhead
 from benchmarks.report.targets import targets
 from benchmarks.report.text import table, verdict
 from gesso.core.files import write_atomically
@@ -61,6 +61,8 @@ def _blocks(found: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     yield _targets(found)
     yield "## Many clients at once"
     yield from concurrency.sections(found["concurrency"]) if "concurrency" in found else [_missing("concurrency")]
+    yield "## Where the time goes"
+    yield overhead.section(found) if "overhead" in found else _missing("overhead")
     yield "## A short request beside long ones"
     yield others.latency(found["latency"]) if "latency" in found else _missing("latency")
     yield "## One person"

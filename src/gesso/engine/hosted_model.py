@@ -142,13 +142,13 @@ class HostedModel:
             self._hosting.release(component)
 
 
-def _placed(pipeline_class: type, device: torch.device) -> type:
+def _placed(pipeline_class: type[Any], device: torch.device) -> type[Any]:
     """The pipeline's class, under the same name, knowing where its latents are.
 
     diffusers searches every part of every network for hooks that say so, three times a picture, which takes
     milliseconds of Python; on a hosted network there are none.
     """
-    if pipeline_class._execution_device is not DiffusionPipeline._execution_device:  # pyright: ignore[reportAttributeAccessIssue]
+    if pipeline_class._execution_device is not DiffusionPipeline._execution_device:
         return pipeline_class  # it has an answer of its own
     names = {name: getattr(pipeline_class, name) for name in ("__module__", "__qualname__", "__doc__")}
     return type(pipeline_class.__name__, (pipeline_class,), {**names, "_execution_device": property(lambda _: device)})
