@@ -3,13 +3,13 @@
 `PYTHONPATH=tests python -m family_page` writes it anew.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import diffusers
 
-from gesso.cli.models import tried_families
+from gesso.cli.models import runs_alone, tried_families
 
 PAGE = Path(__file__).parents[1] / "docs" / "reference" / "families.md"
 
@@ -28,7 +28,8 @@ weights look like, and nothing of other devices. For each class, tests show that
 
 A network **shares forwards** where its class has data that says which arguments are rows; tests compare the bytes of a
 row beside different neighbours. A network without such data, or one that gives back what cannot be told apart by rows,
-**runs alone** and says so once: slower in company, never wrong.
+**runs alone** and says so once: slower in company, never wrong. An autoencoder takes one picture
+at a time ([why](../decisions/0008-pictures-are-decoded-one-by-one.md)) and stands in neither column.
 
 """
 
@@ -90,17 +91,16 @@ def _cells(entry: Mapping[str, Any]) -> tuple[str, ...]:
     return (
         title,
         f"`{entry['pipeline']}`",
-        _networks(entry, merges=True),
-        _networks(entry, merges=False) or "none",
+        _names(network for network in entry["networks"] if network["merges"]),
+        _names(network for network in entry["networks"] if runs_alone(network)) or "none",
         f"{entry['size_multiple_px']} px",
         str(entry["guidance"]),
         "yes" if entry["negative_prompt"] else "no",
     )
 
 
-def _networks(entry: Mapping[str, Any], *, merges: bool) -> str:
-    chosen = [network for network in entry["networks"] if network["merges"] is merges]
-    return "<br>".join(f"`{network['name']}`: {network['class']}" for network in chosen)
+def _names(networks: Iterable[Mapping[str, Any]]) -> str:
+    return "<br>".join(f"`{network['name']}`: {network['class']}" for network in networks)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """`gesso models`: which models are on this machine, and what is in them."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -80,7 +81,7 @@ def families(as_json: AsJson = False) -> None:
                 entry["title"],
                 entry["family"] or "other",
                 entry["pipeline"],
-                ", ".join(network["name"] for network in entry["networks"] if not network["merges"]) or "nothing",
+                ", ".join(network["name"] for network in entry["networks"] if runs_alone(network)) or "nothing",
                 f"{entry['size_multiple_px']} px",
                 entry["guidance"],
                 "yes" if entry["negative_prompt"] else "no",
@@ -90,9 +91,14 @@ def families(as_json: AsJson = False) -> None:
     )
 
 
+def runs_alone(network: Mapping[str, Any]) -> bool:
+    """Whether a network of `tried_families` never shares for want of data. Autoencoders do not share, but by choice."""
+    return not network["merges"] and not network["one_by_one"]
+
+
 def tried_families() -> list[dict[str, Any]]:
     """What `gesso models families` prints: one entry for each pipeline class, first-class families first."""
-    from gesso.components.layouts import LAYOUTS
+    from gesso.components.layouts import FORWARD, LAYOUTS
     from gesso.models.verified import VERIFIED
 
     return [
@@ -102,7 +108,12 @@ def tried_families() -> list[dict[str, Any]]:
             "family": record.family,
             "prompt_read_by": "engine" if record.family else "pipeline",
             "networks": [
-                {"name": name, "class": class_name, "merges": class_name in LAYOUTS and name not in record.alone}
+                {
+                    "name": name,
+                    "class": class_name,
+                    "merges": FORWARD in LAYOUTS.get(class_name, ()) and name not in record.alone,
+                    "one_by_one": class_name in LAYOUTS and FORWARD not in LAYOUTS[class_name],
+                }
                 for name, class_name in record.networks.items()
             ],
             "size_multiple_px": record.size_multiple_px,

@@ -11,7 +11,7 @@ from gesso.backends.base import Backend
 from gesso.backends.eager import EagerBackend
 from gesso.components.arguments import agreement_key, bind, canonical, refuse_gradients
 from gesso.components.call import Call
-from gesso.components.layouts import CallLayout, hosted_methods, layouts_of
+from gesso.components.layouts import FORWARD, CallLayout, hosted_methods, layouts_of
 from gesso.components.residency import Weights
 from gesso.components.scope import CURRENT, ImageScope
 from gesso.components.slots import fits
@@ -25,8 +25,8 @@ Listener = Callable[[str], None]
 """Is told, once, of what a component cannot do; called on whatever thread finds out."""
 
 
-_ONE_BY_ONE = frozenset({"encode", "decode"})
-"""A picture's pixels are many: in company a row is no cheaper, and all of them must fit the memory (decision 0008)."""
+_ONE_BY_ONE = 1
+"""Rows of an autoencoder's forward: in company a picture is no cheaper, and all must fit the memory (decision 0008)."""
 
 
 class Component:
@@ -96,11 +96,11 @@ class Component:
 
     def shared_rows(self, method: str) -> int:
         """Rows that calls of `method` fill one forward with at most."""
-        return 1 if method in _ONE_BY_ONE else self.max_rows
+        return self.max_rows if method == FORWARD else _ONE_BY_ONE
 
     def bucket_rows(self, method: str) -> int:
         """Rows of every forward of `method` in exact mode."""
-        return 1 if method in _ONE_BY_ONE else self._exact_rows
+        return self._exact_rows if method == FORWARD else _ONE_BY_ONE
 
     def pace(self, method: str) -> float:
         """Median seconds of a forward lately; 0 before the first."""
