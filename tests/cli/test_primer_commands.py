@@ -1,5 +1,6 @@
 """The primer's commands: prompts of its world, scores of pictures and of models, training."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -132,6 +133,19 @@ def test_a_short_training_leaves_a_model_and_a_curve(command: Command, tmp_path:
     assert (tmp_path / "out" / "model" / "model_index.json").is_file()
     lines = (tmp_path / "out" / "log.jsonl").read_text().splitlines()
     assert '"one_object"' in lines[-1]
+
+
+def test_a_short_training_of_the_decoder_tells_what_its_vae_leaves_whole(command: Command, tmp_path: Path) -> None:
+    plan = {"out": "out", "part": "decoder", "pictures": 2, "batch_size": 2, "steps": 1, "log_every_steps": 1}
+    plan["validation"] = {"prompts": 4, "pictures": 2}
+    (tmp_path / "plan.yaml").write_text(yaml.safe_dump(plan))
+    ran = command("primer", "train", "plan.yaml")
+    assert ran.code == 0, ran.err
+    last = json.loads((tmp_path / "out" / "log.jsonl").read_text().splitlines()[-1])
+    assert last["held_out_psnr"] > 20
+    scored = command("primer", "scorer", "--vae", "--model", "out/model", "--count", 4, "--json").data
+    assert last["scores"] == {name: scored[name] for name in last["scores"]}
+    assert command("primer", "scorer", "--model", "out/model").code == 2
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from gesso.primer import weights_folder
@@ -42,6 +43,19 @@ def thin_start(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def thin_vae_start(thin_start: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with a VAE of 8 channels that has learned nothing."""
+    folder = tmp_path_factory.mktemp("thin-vae") / "start"
+    shutil.copytree(thin_start, folder)
+    config: dict[str, Any] = json.loads((folder / "vae" / "config.json").read_text())
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        vae: Any = AutoencoderKL.from_config(config | {"block_out_channels": [8, 8, 8, 8], "scaling_factor": 1.25})
+        vae.half().save_pretrained(folder / "vae")
+    return folder
+
+
 @pytest.fixture
 def plan(thin_start: Path, tmp_path: Path) -> MakePlan:
     """A plan of four steps on a few pictures."""
@@ -60,5 +74,15 @@ def plan(thin_start: Path, tmp_path: Path) -> MakePlan:
             "validation": {"pictures": 4},
         }
         return TrainingPlan.model_validate(defaults | fields)
+
+    return made
+
+
+@pytest.fixture
+def vae_plan(plan: MakePlan, thin_vae_start: Path) -> MakePlan:
+    """The same for a decoder: two steps on windows, then two on whole pictures."""
+
+    def made(**fields: Any) -> TrainingPlan:
+        return plan(**({"part": "decoder", "start": thin_vae_start, "whole_pictures_steps": 2} | fields))
 
     return made

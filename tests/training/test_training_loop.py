@@ -20,37 +20,13 @@ from gesso.core.errors import CancelledError, InputError, ModelError, NonFiniteE
 from gesso.training.primer import objective
 from gesso.training.primer.chance import generator
 from gesso.training.primer.checkpoint import FILE, read_checkpoint
+from gesso.training.primer.denoising import Denoising
 from gesso.training.primer.latents import encoded_pictures
 from gesso.training.primer.networks import load_networks
 from gesso.training.primer.trainer import Progress, Trainer, train
+from training_runs import assert_equal, curve, stop_after, tensors
 
-Stop = Any
-
-
-def tensors(folder: Path) -> dict[str, torch.Tensor]:
-    return load_file(folder / FILE)
-
-
-def curve(folder: Path) -> list[dict[str, Any]]:
-    """The log without the times."""
-    lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
-    return [{name: value for name, value in line.items() if name != "seconds"} for line in lines]
-
-
-def stop_after(step: int) -> Stop:
-    """Sends SIGTERM to this process as soon as `step` is logged."""
-
-    def watch(news: Progress) -> None:
-        if news.step == step:
-            os.kill(os.getpid(), signal.SIGTERM)
-
-    return watch
-
-
-def assert_equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> None:
-    assert set(one) == set(other)
-    for name, tensor in one.items():
-        assert torch.equal(tensor, other[name]), name
+CPU = torch.device("cpu")
 
 
 def test_an_interrupted_training_ends_as_one_that_was_not(plan: Any, tmp_path: Path) -> None:
@@ -77,7 +53,7 @@ def test_a_training_that_is_killed_keeps_a_good_checkpoint_and_goes_on_from_it(p
         "train(TrainingPlan.model_validate_json(sys.argv[1]))"
     )
     # With a checkpoint after every step a kill is most likely to hit the middle of one.
-    asked = killed.model_copy(update={"checkpoint_every_seconds": 1e-6}).model_dump_json()
+    asked = killed.model_copy(update={"checkpoint_every_seconds": 1e-6}).model_dump_json(exclude_unset=True)
     environment = {**os.environ, "PYTHONPATH": str(SOURCE)}
     child = subprocess.Popen([sys.executable, "-c", program, asked], env=environment)
     try:
@@ -122,11 +98,31 @@ def test_a_full_disk_leaves_the_last_checkpoint_good(plan: Any, tmp_path: Path) 
         del kept  # it lies on the disk that will be taken away
         room.unlink()
         with pytest.MonkeyPatch.context() as patched:
-            patched.setattr("gesso.training.primer.trainer.export", lambda *_, **__: None)  # no room for the model
+            patched.setattr(Denoising, "export", lambda *_: None)  # no room for the model
             train(asked)
         straight = plan(out=tmp_path / "straight")
         train(straight)
         assert_equal(tensors(straight.out), tensors(asked.out))
+
+
+def test_a_model_that_found_no_room_is_written_by_the_next_run(plan: Any) -> None:
+    asked = plan(validation={"every_steps": 2, "pictures": 4})
+
+    def no_room(lesson: Denoising, folder: Path) -> None:
+        if (folder / "model_index.json").exists():  # not in the middle, but at the end
+            raise StorageError("No room left")
+        write(lesson, folder)
+
+    write = Denoising.export
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Denoising, "export", no_room)
+        with pytest.raises(StorageError):
+            train(asked)
+    folder = train(asked)
+    weights = load_file(folder / "unet" / "diffusion_pytorch_model.safetensors")
+    average = tensors(asked.out)
+    for name, tensor in weights.items():
+        assert torch.equal(tensor, average[f"average/unet/{name}"].half()), name
 
 
 def test_what_is_learned_is_seen_in_the_loss_on_held_out_pictures(plan: Any) -> None:
@@ -173,8 +169,9 @@ def test_a_folder_that_is_no_model_is_refused(plan: Any, tmp_path: Path) -> None
 
 def test_weights_that_became_infinite_end_the_training(plan: Any) -> None:
     asked = plan()
-    trainer = Trainer(asked, load_networks(asked))
-    trainer.pictures = encoded_pictures(trainer.networks, asked)
+    lesson = Denoising(asked, device=CPU)
+    lesson.prepare()
+    trainer = Trainer(asked, lesson)
     with torch.no_grad():
         trainer.parameters[0].fill_(torch.inf)
     with pytest.raises(NonFiniteError):
@@ -234,12 +231,11 @@ def test_pictures_are_encoded_once_and_a_damaged_file_is_made_again(plan: Any) -
 
 
 def test_every_picture_is_seen_once_before_any_is_seen_again(plan: Any) -> None:
-    asked = plan()
-    trainer = Trainer(asked, load_networks(asked))
-    trainer.pictures = encoded_pictures(trainer.networks, asked)
+    lesson = Denoising(plan(), device=CPU)
+    lesson.prepare()
     seen: list[bytes] = []
-    for trainer.step in range(6):
-        x0, _ = trainer._batch(generator("any"))
+    for step in range(6):
+        x0, _ = lesson.batch(step, generator("any"))
         seen += [row.half().numpy().tobytes() for row in x0]
     assert len(set(seen[:12])) == 12
     assert sorted(seen[:12]) == sorted(seen[12:])
@@ -268,16 +264,16 @@ def test_half_of_the_timesteps_are_drawn_more_often_from_the_middle() -> None:
 
 def test_a_tenth_of_the_captions_is_left_out(plan: Any) -> None:
     asked = plan(pictures=100, batch_size=100, steps=3)
-    trainer = Trainer(asked, load_networks(asked))
-    trainer.pictures = encoded_pictures(trainer.networks, asked)
+    lesson = Denoising(asked, device=CPU)
+    lesson.prepare()
     empty = 0
 
     def counted(x0: torch.Tensor, tokens: torch.Tensor, _chance: torch.Generator) -> torch.Tensor:
         nonlocal empty
-        empty += int((tokens == trainer.empty).all(dim=1).sum())
-        return (trainer.parameters[0] * 0).sum() + x0.sum() * 0
+        empty += int((tokens == lesson.empty).all(dim=1).sum())
+        return x0.sum() * 0
 
-    trainer.loss = counted  # pyright: ignore[reportAttributeAccessIssue]
-    for trainer.step in range(3):
-        trainer.learn()
+    lesson.error = counted  # pyright: ignore[reportAttributeAccessIssue]
+    for step in range(3):
+        lesson.loss(step)
     assert 12 <= empty <= 50

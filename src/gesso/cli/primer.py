@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from PIL import Image
     from rich.progress import Progress
 
+    from gesso.core.settings import Settings
     from gesso.primer.scene import Scene
+    from gesso.training.primer.plan import TrainingPlan
+    from gesso.training.primer.trainer import Tryout
 
 app = typer.Typer(
     cls=Commands, help="The embedded model's world: prompts of it, scores, training.", no_args_is_help=False
@@ -103,21 +106,28 @@ def evaluate(
 
 @app.command()
 def scorer(
+    context: typer.Context,
     count: Annotated[int, typer.Option(metavar="N", help="Pictures to read.")] = 500,
     seed: Seed = 0,
-    vae: Annotated[bool, typer.Option("--vae", help="Send each picture through the primer's VAE first.")] = False,
+    vae: Annotated[bool, typer.Option("--vae", help="Send each picture through a VAE first.")] = False,
+    model: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Whose VAE; by itself the primer's.", show_default=False)
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Try out the scorer on renders whose truth is known, and on prompts that were made wrong."""
-    from gesso.primer import weights_folder
     from gesso.primer.trial import SWAPPED_KINDS, try_scorer
 
     if count < 1:
         raise UsageError(f"`--count` must be at least 1 (found `{count}`)")
+    if model is not None and not vae:
+        raise UsageError("`--model` says whose VAE; it needs `--vae`")
     if vae:
+        from gesso.cli.models import open_store
         from gesso.engine.evaluation import vae_round_trip
 
-        trial = try_scorer(count, seed=seed, through=vae_round_trip(weights_folder()))
+        folder = open_store(settings_of(context)).find(model or "primer").path
+        trial = try_scorer(count, seed=seed, through=vae_round_trip(folder))
     else:
         trial = try_scorer(count, seed=seed)
     if as_json:
@@ -167,8 +177,6 @@ def train(
 
         from gesso.devices.choose import choose
         from gesso.devices.cpu import usable_cores
-        from gesso.engine.evaluation import evaluate as evaluated
-        from gesso.engine.studio import Studio
         from gesso.training.primer.trainer import Progress, train
 
         torch.set_num_threads(settings.threads or usable_cores())
@@ -178,19 +186,36 @@ def train(
         def watch(news: Progress) -> None:
             bar.update(learning, completed=news.step, description=f"learning, loss {news.loss:.4f}")
 
-        def tryout(folder: Path) -> dict[str, Any]:
-            validation = checked.validation
-            with Studio(settings) as studio:
-                return evaluated(studio, model=str(folder), prompts=validation.prompts, seed=validation.seed)
-
         folder = train(
             checked,
-            tryout=tryout,
+            tryout=_tryout(checked, settings),
             watch=watch,
             encoding=lambda done: bar.update(encoding, completed=done),
             device=choose(settings.device).name,
         )
     print(folder)
+
+
+def _tryout(plan: "TrainingPlan", settings: "Settings") -> "Tryout":
+    """What the log tells of a model while it learns: its pictures of held-out prompts, or what its VAE leaves whole."""
+    from gesso.training.primer.plan import Part
+
+    count, seed = plan.validation.prompts, plan.validation.seed
+
+    def drawn(folder: Path) -> dict[str, Any]:
+        from gesso.engine.evaluation import evaluate as evaluated
+        from gesso.engine.studio import Studio
+
+        with Studio(settings) as studio:
+            return evaluated(studio, model=str(folder), prompts=count, seed=seed)
+
+    def kept_by_the_vae(folder: Path) -> dict[str, Any]:
+        from gesso.engine.evaluation import vae_round_trip
+        from gesso.primer.trial import try_scorer
+
+        return try_scorer(count, seed=seed, through=vae_round_trip(folder)).shares()
+
+    return drawn if plan.part is Part.DENOISER else kept_by_the_vae
 
 
 def _bar(unit: str) -> "Progress":

@@ -41,16 +41,22 @@ class Trial:
         """Of all facts, those of unreadable pictures counted as wrong."""
         return sum(self.right.values()) / max(1, sum(self.asked.values()))
 
-    def as_dict(self) -> dict[str, object]:
-        """For programs: JSON types only. `one_object` and `two_objects` are shares of pictures with all facts right."""
+    def shares(self) -> dict[str, float]:
+        """What was read rightly. `one_object` and `two_objects` are shares of pictures with all facts right."""
         return {
-            "pictures": self.pictures,
-            "unreadable": self.unreadable,
-            "facts": sum(self.asked.values()),
             "all_facts": self.share_right,
             "one_object": self.whole[1] / max(1, self.scenes[1]),
             "two_objects": self.whole[2] / max(1, self.scenes[2]),
             **{str(kind): self.right[kind] / count for kind, count in self.asked.items()},
+        }
+
+    def as_dict(self) -> dict[str, object]:
+        """For programs: JSON types only."""
+        return {
+            "pictures": self.pictures,
+            "unreadable": self.unreadable,
+            "facts": sum(self.asked.values()),
+            **self.shares(),
             "mistaken": [
                 {"fact": str(kind), "true": true, "read": seen, "times": times}
                 for (kind, true, seen), times in self.mistaken.most_common()

@@ -19,6 +19,13 @@ def generator(*names: object) -> torch.Generator:
     return torch.Generator("cpu").manual_seed(_seed(names))
 
 
+def visited(seed: int, step: int, *, size: int, total: int) -> torch.Tensor:
+    """Which of `total` pictures step `step` sees: every one is seen once before any is seen again. [size], int64."""
+    round_, place = divmod(step, total // size)
+    order = torch.randperm(total, generator=generator(seed, "round", round_))
+    return order[place * size : (place + 1) * size]
+
+
 def _seed(names: tuple[object, ...]) -> int:
     text = "/".join(str(name) for name in names)
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1

@@ -16,6 +16,8 @@ from gesso.core.files import write_atomically
 
 FILE = "checkpoint.safetensors"
 _KEY = "gesso.training"
+_UNSAID = {"part": "denoiser"}
+"""What holds of a checkpoint that does not say it: it was written when nothing else could be trained."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,9 +78,10 @@ def read_checkpoint(folder: Path, *, fixed: Mapping[str, Any]) -> Checkpoint | N
             hint="bring back a good copy, or delete it to begin anew",
         ) from error
     for key, value in fixed.items():
-        if checkpoint.fixed.get(key) != value:
+        begun_with = checkpoint.fixed.get(key, _UNSAID.get(key))
+        if begun_with != value:
             raise InputError(
-                f"`{path}` was begun with `{key}: {checkpoint.fixed.get(key)}`; found in the plan: `{value}`",
+                f"`{path}` was begun with `{key}: {begun_with}`; found in the plan: `{value}`",
                 hint="set it back, or choose another folder with `out`",
             )
     return checkpoint

@@ -1,7 +1,7 @@
-"""The networks of a training: those that learn, their averages, and the VAE and tokenizer that stay as they are."""
+"""The networks of a training: read from a pipeline folder, made anew, and written as one again."""
 
-import json
-from collections.abc import Iterator
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,14 +17,12 @@ from transformers import CLIPTextModel, CLIPTokenizer
 from gesso.core.errors import ModelError
 from gesso.core.files import write_atomically
 from gesso.training.primer.chance import generator
-from gesso.training.primer.plan import TrainingPlan
-
-_FILES = {"unet": "diffusion_pytorch_model.safetensors", "text_encoder": "model.safetensors"}
+from gesso.training.primer.plan import Part, TrainingPlan
 
 
 @dataclass(frozen=True, kw_only=True)
 class Networks:
-    """Everything that a step computes with, float32."""
+    """Everything that a step of the denoiser computes with, float32."""
 
     unet: UNet2DConditionModel
     text_encoder: CLIPTextModel
@@ -32,12 +30,6 @@ class Networks:
     tokenizer: Any
     alphas_cumprod: Tensor
     """Share of the picture in the signal's power at each timestep: [T]."""
-
-    def learning(self) -> Iterator[tuple[str, nn.Parameter]]:
-        """The parameters that learn, by `network/name`."""
-        for network in ("unet", "text_encoder"):
-            for name, parameter in getattr(self, network).named_parameters():
-                yield f"{network}/{name}", parameter
 
     def tokens(self, captions: list[str]) -> Tensor:
         """Token ids as the pipeline makes them: [B, 77]."""
@@ -47,26 +39,78 @@ class Networks:
 
 
 def load_networks(plan: TrainingPlan) -> Networks:
-    """The networks of `plan.start`, or fresh ones of their form.
+    """The networks of `plan.start`; of those that learn, fresh ones of their form if the plan says so.
 
     Raises:
         ModelError: the folder is not a `StableDiffusionPipeline` with v-prediction, or a part of it is broken.
     """
     start = plan.start
-    try:
+    with _telling_what_is_wrong(start):
         networks = Networks(
             unet=UNet2DConditionModel.from_pretrained(start, subfolder="unet", torch_dtype=torch.float32),
             text_encoder=CLIPTextModel.from_pretrained(start, subfolder="text_encoder", dtype=torch.float32),
-            vae=AutoencoderKL.from_pretrained(start, subfolder="vae", torch_dtype=torch.float32)
-            .eval()
-            .requires_grad_(False),
+            vae=_read_vae(start),
             tokenizer=CLIPTokenizer.from_pretrained(start, subfolder="tokenizer"),
             alphas_cumprod=_alphas_cumprod(start),
         )
+    return _fresh(networks, plan) if plan.fresh else networks
+
+
+def load_vae(plan: TrainingPlan) -> AutoencoderKL:
+    """The VAE of `plan.start`; fresh in the part that learns if the plan says so.
+
+    Raises:
+        ModelError: the folder holds none, or a broken one.
+    """
+    with _telling_what_is_wrong(plan.start):
+        vae = _read_vae(plan.start)
+    if not plan.fresh:
+        return vae
+    with _weights_by_chance(plan):
+        fresh: Any = AutoencoderKL.from_config(vae.config)
+    fresh.eval().requires_grad_(False)
+    if plan.part is Part.DECODER:
+        fresh.encoder, fresh.quant_conv = vae.encoder, vae.quant_conv
+    return fresh
+
+
+def write_pipeline(start: Path, folder: Path, *, changed: Mapping[Path, bytes]) -> None:
+    """Write the pipeline of `start` to `folder`, with other files in the places of some.
+
+    Each file appears whole or not at all.
+
+    Args:
+        changed: contents by the path in the folder.
+
+    Raises:
+        StorageError: the disk is full or the folder cannot be written.
+    """
+    kept = {path.relative_to(start) for path in start.rglob("*") if path.suffix in {".json", ".safetensors"}}
+    for name in sorted(kept - changed.keys()):
+        write_atomically(folder / name, (start / name).read_bytes())
+    for name, data in changed.items():
+        write_atomically(folder / name, data)
+
+
+def in_float16(network: nn.Module) -> bytes:
+    """The weights of `network` as a file of a pipeline folder."""
+    state = network.state_dict()
+    tensors = {name: value.detach().to("cpu", torch.float16).contiguous() for name, value in state.items()}
+    return safetensors.torch.save(tensors, metadata={"format": "pt"})
+
+
+@contextmanager
+def _telling_what_is_wrong(start: Path) -> Generator[None]:
+    try:
+        yield
     except (OSError, ValueError, KeyError, RuntimeError, safetensors.SafetensorError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ModelError(f"`{start}` could not be read as a Stable Diffusion folder: {reason}") from error
-    return _fresh(networks, plan) if plan.fresh else networks
+
+
+def _read_vae(start: Path) -> AutoencoderKL:
+    vae: Any = AutoencoderKL.from_pretrained(start, subfolder="vae", torch_dtype=torch.float32)
+    return vae.eval().requires_grad_(False)
 
 
 def _alphas_cumprod(start: Path) -> Tensor:
@@ -79,12 +123,11 @@ def _alphas_cumprod(start: Path) -> Tensor:
 
 
 def _fresh(networks: Networks, plan: TrainingPlan) -> Networks:
-    """Networks of the same form with random weights, which depend on nothing but the plan's seed."""
+    """A denoiser of the same form with random weights."""
     unet_config = dict(networks.unet.config)
     if plan.unet_channels is not None:
         unet_config["block_out_channels"] = plan.unet_channels
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(generator(plan.seed, "weights").initial_seed())
+    with _weights_by_chance(plan):
         return Networks(
             unet=UNet2DConditionModel.from_config(unet_config),  # pyright: ignore[reportArgumentType]
             text_encoder=CLIPTextModel(networks.text_encoder.config),
@@ -94,25 +137,9 @@ def _fresh(networks: Networks, plan: TrainingPlan) -> Networks:
         )
 
 
-def export(networks: Networks, average: dict[str, Tensor], *, start: Path, folder: Path) -> None:
-    """Write a complete pipeline folder whose learning networks have the averaged weights, float16.
-
-    Each file appears whole or not at all.
-
-    Raises:
-        StorageError: the disk is full or the folder cannot be written.
-    """
-    for source in sorted(path for path in start.rglob("*") if path.suffix in {".json", ".safetensors"}):
-        name = source.relative_to(start)
-        data = source.read_bytes()
-        if name == Path("unet/config.json"):
-            config = json.loads(data) | {"block_out_channels": list(networks.unet.config["block_out_channels"])}
-            data = (json.dumps(config, indent=2) + "\n").encode()
-        if name.parts[0] not in _FILES or name.name != _FILES[name.parts[0]]:
-            write_atomically(folder / name, data)
-    for network, file_name in _FILES.items():
-        state: dict[str, Tensor] = getattr(networks, network).state_dict()
-        prefix = f"{network}/"
-        state |= {name.removeprefix(prefix): value for name, value in average.items() if name.startswith(prefix)}
-        tensors = {key: value.detach().to("cpu", torch.float16).contiguous() for key, value in state.items()}
-        write_atomically(folder / network / file_name, safetensors.torch.save(tensors, metadata={"format": "pt"}))
+@contextmanager
+def _weights_by_chance(plan: TrainingPlan) -> Generator[None]:
+    """Networks made in the block depend on nothing but the plan's seed."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(generator(plan.seed, "weights").initial_seed())
+        yield

@@ -1,5 +1,6 @@
 """What a training shall do, as its YAML file says it."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,6 +11,27 @@ from gesso.core.errors import InputError, UnknownNameError
 from gesso.primer import weights_folder
 
 
+class Part(StrEnum):
+    """What of the model learns; all else stays as it is in `start`."""
+
+    DENOISER = "denoiser"
+    """The UNet and the text encoder together."""
+    DECODER = "decoder"
+    """The half of the VAE that makes pictures of latents. The latents stay, and so the denoiser stays good."""
+    VAE = "vae"
+    """All of the VAE. The latents become others, and a denoiser of the old ones is of no use with it."""
+
+
+_MEANT_FOR: dict[str, frozenset[Part]] = {
+    "unet_channels": frozenset({Part.DENOISER}),
+    "caption_dropout": frozenset({Part.DENOISER}),
+    "whole_pictures_steps": frozenset({Part.DECODER, Part.VAE}),
+    "edge_weight": frozenset({Part.DECODER, Part.VAE}),
+    "kl_weight": frozenset({Part.VAE}),
+}
+"""Keys that are of use for some parts only."""
+
+
 class Validation(BaseModel):
     """How the model is tried out while it learns."""
 
@@ -17,7 +39,8 @@ class Validation(BaseModel):
 
     every_steps: int = Field(default=2000, ge=1)
     prompts: int = Field(default=80, ge=2)
-    """Held-out prompts, half of them with one thing and half with two."""
+    """Held-out prompts that a denoiser draws, half of them with one thing and half with two; for the other parts,
+    renders that go through the VAE. What comes of them is read and scored."""
     pictures: int = Field(default=256, ge=1)
     """Held-out renders, for the loss."""
     seed: int = Field(default=0, ge=0)
@@ -31,9 +54,10 @@ class TrainingPlan(BaseModel):
     out: Path
     """Folder of the checkpoint, the encoded pictures, the log and the model that comes of it."""
     start: Path = Field(default_factory=weights_folder)
-    """A `StableDiffusionPipeline` folder. Its tokenizer and its VAE are kept; the rest is where training begins."""
+    """A `StableDiffusionPipeline` folder, where training begins. What does not learn is kept."""
+    part: Part = Part.DENOISER
     fresh: bool = False
-    """Forget what the UNet and the text encoder of `start` know: begin with random weights of their form."""
+    """Forget what the part that learns knows in `start`: begin with random weights of its form."""
     unet_channels: tuple[int, ...] | None = Field(default=None, min_length=2)
     """Widths of the UNet's levels, if not those of `start`; for fresh weights only."""
     seed: int = Field(default=0, ge=0, le=2**32 - 1)
@@ -43,6 +67,14 @@ class TrainingPlan(BaseModel):
     share_of_two_things: float = Field(default=0.5, ge=0, le=1)
     caption_dropout: float = Field(default=0.1, ge=0, lt=1)
     """Share of the captions that are left empty, so that guidance has something to compare with."""
+
+    whole_pictures_steps: int = Field(default=1000, ge=0)
+    """Steps at the end in which the VAE sees whole pictures. Before, it sees windows around the things, in which nearly
+    all is that can be lost; a batch of whole pictures is a quarter of `batch_size`, as many pixels as of windows."""
+    edge_weight: float = Field(default=1.0, ge=0, allow_inf_nan=False)
+    """How much the differences between neighbouring pixels count, beside the pixels themselves."""
+    kl_weight: float = Field(default=1e-4, ge=0, allow_inf_nan=False)
+    """What keeps the latents small and smooth: the weight of their divergence from normal noise."""
 
     steps: int = Field(default=10_000, ge=1)
     batch_size: int = Field(default=32, ge=1)
@@ -61,6 +93,9 @@ class TrainingPlan(BaseModel):
 
     @model_validator(mode="after")
     def _consistent(self) -> "TrainingPlan":
+        for key in sorted(self.model_fields_set & _MEANT_FOR.keys()):
+            if self.part not in _MEANT_FOR[key]:
+                raise ValueError(f"`{key}` has no meaning for `part: {self.part}`")
         if self.pictures < self.batch_size:
             raise ValueError(f"`pictures` must be at least one batch: {self.pictures} < {self.batch_size}")
         if self.unet_channels is not None and not self.fresh:
@@ -82,7 +117,7 @@ class TrainingPlan(BaseModel):
 
     def fixed(self) -> dict[str, Any]:
         """What must not change between a checkpoint and the run that goes on from it."""
-        names = ("seed", "pictures", "share_of_two_things", "batch_size", "fresh", "unet_channels")
+        names = ("part", "seed", "pictures", "share_of_two_things", "batch_size", "fresh", "unet_channels")
         return self.model_dump(mode="json", include=set(names))
 
 

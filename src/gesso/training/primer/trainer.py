@@ -11,16 +11,14 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import mse_loss
 
 from gesso.core.errors import CancelledError, ModelError, NonFiniteError
-from gesso.training.primer import objective
-from gesso.training.primer.chance import generator
+from gesso.training.primer.autoencoding import Autoencoding
 from gesso.training.primer.checkpoint import Checkpoint, read_checkpoint, remove_unfinished
+from gesso.training.primer.denoising import Denoising
 from gesso.training.primer.journal import Journal
-from gesso.training.primer.latents import EncodedPictures, encoded_pictures, held_out_pictures
-from gesso.training.primer.networks import Networks, export, load_networks
-from gesso.training.primer.plan import TrainingPlan
+from gesso.training.primer.lesson import Lesson
+from gesso.training.primer.plan import Part, TrainingPlan
 
 MODEL = "model"
 """Folder, inside that of the training, of the pipeline with the averaged weights."""
@@ -64,39 +62,40 @@ def train(
         CancelledError: SIGINT or SIGTERM came; the step was ended and a checkpoint written.
         NonFiniteError: the loss is no longer a number; the last checkpoint is good.
     """
-    trainer = Trainer(plan, load_networks(plan), tryout=tryout, watch=watch, device=device)
-    trainer.pictures = encoded_pictures(trainer.networks, plan, listener=encoding)
-    trainer.held_out = held_out_pictures(trainer.networks, plan)
+    lesson = lesson_of(plan, device=torch.device(device))
+    trainer = Trainer(plan, lesson, tryout=tryout, watch=watch)
+    lesson.prepare(encoding)
     return trainer.run()
+
+
+def lesson_of(plan: TrainingPlan, *, device: torch.device) -> Lesson:
+    """What `plan` teaches, on `device`."""
+    match plan.part:
+        case Part.DENOISER:
+            return Denoising(plan, device=device)
+        case Part.DECODER | Part.VAE:
+            return Autoencoding(plan, device=device)
 
 
 class Trainer:
     """A training in progress. Used by one thread."""
 
-    pictures: EncodedPictures
-    held_out: EncodedPictures
-
     def __init__(
         self,
         plan: TrainingPlan,
-        networks: Networks,
+        lesson: Lesson,
         *,
         tryout: Tryout | None = None,
         watch: Callable[[Progress], None] = lambda _: None,
-        device: str = "cpu",
     ) -> None:
         self.plan = plan
-        self.networks = networks
-        self.device = torch.device(device)
-        for network in (networks.unet, networks.text_encoder, networks.vae):
-            network.to(self.device)  # pyright: ignore[reportArgumentType]
-        self.named = dict(networks.learning())
+        self.lesson = lesson
+        self.named = dict(lesson.learning())
         self.parameters = list(self.named.values())
         self.average = {name: parameter.detach().clone() for name, parameter in self.named.items()}
         self.optimizer = torch.optim.AdamW(
             self.parameters, lr=plan.learning_rate, betas=(0.9, 0.99), weight_decay=plan.weight_decay
         )
-        self.empty = networks.tokens([""])[0]
         self.step = 0
         self.seconds = 0.0
         self._tryout = tryout
@@ -107,10 +106,8 @@ class Trainer:
     def run(self) -> Path:
         """Do what is left of the plan, and write the model."""
         plan = self.plan
-        if self.step >= plan.steps and (plan.out / MODEL / "model_index.json").exists():
+        if self.step >= plan.steps and self._validated():
             return plan.out / MODEL  # nothing is left to do
-        self.networks.unet.train()
-        self.networks.text_encoder.train()
         losses: list[float] = []
         saved_at = began = time.monotonic()
         with _stop_signals() as stopped:
@@ -138,13 +135,9 @@ class Trainer:
     def learn(self) -> float:
         """One step: the gradient of one batch, and what the optimizer makes of it. Returns the batch's loss."""
         plan = self.plan
-        chance = generator(plan.seed, "step", self.step)
-        x0, tokens = self._batch(chance)
-        unnamed = torch.rand(len(tokens), generator=chance) < plan.caption_dropout
-        tokens[unnamed] = self.empty
-        loss = self.loss(x0, tokens, chance)
+        loss = self.lesson.loss(self.step)
         if not torch.isfinite(loss):
-            raise NonFiniteError(component="unet", step=self.step, call=0)
+            raise NonFiniteError(component=self.lesson.network, step=self.step, call=0)
         for group in self.optimizer.param_groups:
             group["lr"] = plan.learning_rate_at(self.step)
         self.optimizer.zero_grad(set_to_none=True)
@@ -158,50 +151,20 @@ class Trainer:
                 self.average[name].lerp_(parameter, 1 - decay)
         return loss.item()
 
-    def loss(self, x0: Tensor, tokens: Tensor, chance: torch.Generator) -> Tensor:
-        """Mean squared error of v at random times. x0: [B, 4, h, w], tokens: [B, 77]; chance on the CPU."""
-        networks = self.networks
-        t = objective.timesteps(len(x0), len(networks.alphas_cumprod), chance)
-        share = networks.alphas_cumprod[t].to(self.device)
-        noise = torch.randn(x0.shape, generator=chance).to(self.device)
-        x0 = x0.to(self.device)
-        text = networks.text_encoder(tokens.to(self.device)).last_hidden_state  # [B, 77, D]
-        noisy = objective.corrupt(x0, noise, share)
-        predicted = networks.unet(noisy, t.to(self.device), encoder_hidden_states=text).sample
-        return mse_loss(predicted, objective.target(x0, noise, share))
-
-    def _batch(self, chance: torch.Generator) -> tuple[Tensor, Tensor]:
-        """The pictures of this step: every one is seen once before any is seen again. [B, 4, h, w], [B, 77]."""
-        size, total = self.plan.batch_size, len(self.pictures)
-        round_, place = divmod(self.step, total // size)
-        order = torch.randperm(total, generator=generator(self.plan.seed, "round", round_))
-        chosen = order[place * size : (place + 1) * size]
-        captions = self.pictures.tokens[chosen]
-        wording = torch.randint(captions.shape[1], (size,), generator=chance)
-        return self.pictures.latents[chosen].float(), captions[torch.arange(size), wording].long()
-
-    @torch.no_grad()
-    def held_out_loss(self) -> float:
-        """The loss of the averaged weights on pictures of combinations never shown, always with the same noise."""
-        size = 32
-        with self._averaged():
-            losses = [
-                self.loss(
-                    self.held_out.latents[start : start + size].float(),
-                    self.held_out.tokens[start : start + size, 0].long(),
-                    generator("held out", start),
-                ).item()
-                for start in range(0, len(self.held_out), size)
-            ]
-        return sum(losses) / len(losses)
-
     def validate(self) -> Path:
         """Write the model as it is now, try it out, and log what came of it."""
         folder = self.plan.out / MODEL
-        export(self.networks, self.average, start=self.plan.start, folder=folder)
+        with self._averaged():
+            self.lesson.export(folder)
+            held_out = self.lesson.held_out()
         scores = {} if self._tryout is None else {"scores": self._tryout(folder)}
-        self.journal.add(step=self.step, held_out_loss=round(self.held_out_loss(), 5), **scores)
+        self.journal.add(step=self.step, **held_out, **scores)
         return folder
+
+    def _validated(self) -> bool:
+        """Whether the model was written as it is now: the log says so only after that."""
+        logged = any(line["step"] == self.step and "held_out_loss" in line for line in self.journal.lines())
+        return logged and (self.plan.out / MODEL / "model_index.json").exists()
 
     def save(self) -> None:
         """Write a checkpoint."""
@@ -232,12 +195,12 @@ class Trainer:
                 if self.step:
                     self.optimizer.state[parameter] = {
                         "step": torch.tensor(float(self.step)),
-                        "exp_avg": checkpoint.tensors["exp_avg"][name].to(self.device, copy=True),
-                        "exp_avg_sq": checkpoint.tensors["exp_avg_sq"][name].to(self.device, copy=True),
+                        "exp_avg": checkpoint.tensors["exp_avg"][name].to(parameter.device, copy=True),
+                        "exp_avg_sq": checkpoint.tensors["exp_avg_sq"][name].to(parameter.device, copy=True),
                     }
 
     def _log(self, losses: list[float]) -> None:
-        pictures = self.step * self.plan.batch_size
+        pictures = self.lesson.seen(self.step)
         rate = self.plan.learning_rate_at(self.step - 1)
         loss = sum(losses) / len(losses)
         self.journal.add(
