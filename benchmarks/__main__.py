@@ -13,7 +13,7 @@ from benchmarks.report import page
 from gesso.cli.boundary import prepare_process
 from gesso.devices.cpu import usable_cores
 
-_MINUTES = 20.0
+_MINUTES = 15.0
 """After so long, fewer repeats are made of what is left."""
 _BUSY = 0.25
 """Load for each core from which on a machine is not idle."""

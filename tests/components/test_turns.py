@@ -2,12 +2,14 @@
 
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from bench import rows
 from callers import Caller, HoldableWorker, results
+from gesso.components.journal import Journal
 from gesso.components.scope import ImageScope
 from gesso.components.turns import Turn, Turns
 from toys import COUNTING, CountingNetwork
@@ -53,6 +55,27 @@ def test_who_waits_for_a_network_lets_others_have_the_turn(host: Host, worker: H
     caller.result()
     assert taken == [False]
     assert turns.take()  # and it is free at the end
+
+
+def test_who_writes_a_journal_lets_others_have_the_turn(host: Host, tmp_path: Path) -> None:
+    network = host(CountingNetwork(), layouts=COUNTING)
+    turns = Turns()
+    free: list[bool] = []
+
+    class Slow(Journal):
+        def keep(self, *arguments: Any) -> None:
+            free.append(turns.take())
+            turns.give()
+            super().keep(*arguments)
+
+    scope = ImageScope(turn=Turn(turns), journal=Slow(tmp_path))
+
+    def picture() -> None:
+        with scope.turn:
+            network(rows(1.0))
+
+    Caller(picture, scope).result()
+    assert free == [True]
 
 
 def test_a_picture_that_fails_leaves_the_turn_free(host: Host) -> None:

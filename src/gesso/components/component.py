@@ -175,16 +175,15 @@ class Component:
 
         self.worker.submit(call)
         scope.cancel.on_cancel(wake)
-        scope.turn.pause()
         try:
-            return call.answer.result(timeout=scope.seconds_left())
+            with scope.turn.paused():
+                return call.answer.result(timeout=scope.seconds_left())
         except TimeoutError:
             if call.answer.done():  # it came while the time ran out
                 return call.answer.result()
             self.worker.withdraw(scope)
             raise DeadlineError(scope.deadline_seconds) from None
         finally:
-            scope.turn.resume()
             scope.cancel.forget(wake)
 
     def _record(self, call: Call, output: Any) -> None:
@@ -204,7 +203,8 @@ class Component:
         late = digest(found)
         if scope.journal is not None:
             entry = entry.model_copy(update={"digest": late.hex()})
-            scope.journal.keep(call.name, call.number, call.arguments, call.states, scope.exact, entry, output)
+            with scope.turn.paused():  # until it is on the disk
+                scope.journal.keep(call.name, call.number, call.arguments, call.states, scope.exact, entry, output)
         scope.trace.add(entry, late)
 
     def _delivered(self, output: Any) -> Any:

@@ -10,13 +10,15 @@ disk or waiting for something that this thread holds.
 """
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 
 PATIENCE_SECONDS = 0.05
 
 
 class Turns:
-    """Shared by the pictures of a process."""
+    """Shared by all pictures of a studio."""
 
     def __init__(self) -> None:
         self._free = threading.Lock()
@@ -31,28 +33,41 @@ class Turns:
 
 
 class Turn:
-    """One picture's claim to a turn. Used by the picture's own thread.
+    """One picture's claim to a turn: a context manager for as long as it runs. Used by the picture's own thread.
 
-    A context manager for as long as the picture runs; `pause` and `resume` stand around whatever it waits for.
+    Args:
+        turns: of the studio; without, there is nobody to take turns with.
     """
 
     def __init__(self, turns: Turns | None = None) -> None:
         self._turns = turns
+        self._running = False
         self._mine = False
 
-    def resume(self) -> None:
-        if self._turns is not None and not self._mine:
-            self._mine = self._turns.take()
-
-    def pause(self) -> None:
-        if self._turns is not None and self._mine:
-            self._mine = False
-            self._turns.give()
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Let others have the turn during the block, in which this picture waits for something."""
+        self._give()
+        try:
+            yield
+        finally:
+            self._take()
 
     def __enter__(self) -> None:
-        self.resume()
+        self._running = True
+        self._take()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.pause()
+        self._running = False
+        self._give()
+
+    def _take(self) -> None:
+        if self._turns is not None and self._running and not self._mine:
+            self._mine = self._turns.take()
+
+    def _give(self) -> None:
+        if self._turns is not None and self._mine:
+            self._mine = False
+            self._turns.give()
