@@ -10,15 +10,15 @@ from benchmarks.report.text import figure, milliseconds, table
 _TOGETHER = 8
 
 _TEXT = """Between two network calls a pipeline runs Python: the sampler's step, the arguments of the next call, and
-with Gesso the call's way to the worker and back, its digest and its check for numbers that are none. Only one thread runs
-Python at a time. The same pictures with networks that answer at once, so that nothing else is left; processor time of a
-picture:"""
+with Gesso the call's way to the worker and back, its digest and its check for numbers that are none. Only one thread
+runs Python at a time. The same pictures with networks that answer at once, so that nothing else is left; processor time
+of a picture:"""
 
 _BUDGET = """Of the time in which eight alike clients get a picture each so much is accounted for. *Forwards* are bare
-ones of sixteen rows, one for each step; *Python* is that of eight pictures, with their first steps; the *rest* is the VAE,
-the text encoder, Python and forwards in each other's way on the same cores, and forwards with fewer than sixteen rows.
-Forwards alone would allow the last column; where that is less than what was wanted, or little more, no way of sharing
-can reach it."""
+ones of sixteen rows, one for each step; *Python* is that of eight pictures, with their first steps; the *rest* is the
+VAE, the text encoder, Python and forwards in each other's way on the same cores, and forwards with fewer than sixteen
+rows. Forwards alone would allow the last column; where that is less than what was wanted, or little more, no way of
+sharing can reach it."""
 
 
 def section(found: Mapping[str, Mapping[str, Any]]) -> str:

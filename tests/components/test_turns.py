@@ -63,10 +63,10 @@ def test_who_writes_a_journal_lets_others_have_the_turn(host: Host, tmp_path: Pa
     free: list[bool] = []
 
     class Slow(Journal):
-        def keep(self, *arguments: Any) -> None:
+        def keep(self, *arguments: Any, **named: Any) -> None:
             free.append(turns.take())
             turns.give()
-            super().keep(*arguments)
+            super().keep(*arguments, **named)
 
     scope = ImageScope(turn=Turn(turns), journal=Slow(tmp_path))
 
