@@ -29,14 +29,18 @@ def section(found: Mapping[str, Mapping[str, Any]]) -> str:
         for row in part["rows"]
     ]
     text = f"{_TEXT}\n\n{table(['way', 'clients', 'of one step', 'each further step'], rows)}"
-    budget = _budget(part, found["concurrency"]) if "concurrency" in found else ""
-    return f"{text}\n\n{budget}" if budget else text
+    concurrency = found.get("concurrency")
+    if concurrency is None or _machine(concurrency) != _machine(part):
+        return text  # seconds of two machines, or of two days, do not add up
+    return f"{text}\n\n{_budget(part, concurrency)}"
+
+
+def _machine(part: Mapping[str, Any]) -> list[Any]:
+    return [part["machine"][name] for name in ("processor", "capability", "cores", "date")]
 
 
 def _budget(part: Mapping[str, Any], concurrency: Mapping[str, Any]) -> str:
-    [python] = [row for row in part["rows"] if row["way"] == "Gesso" and row["clients"] == _TOGETHER] or [None]
-    if python is None:
-        return ""
+    [python] = [row for row in part["rows"] if row["way"] == "Gesso" and row["clients"] == _TOGETHER]
     rows: list[list[str]] = []
     for subject in concurrency["subjects"]:
         for cell in cells(subject, kind="homogeneous", clients=_TOGETHER):
@@ -57,7 +61,7 @@ def _budget(part: Mapping[str, Any], concurrency: Mapping[str, Any]) -> str:
                 ]
             )
     header = ["model", "eight pictures", "forwards", "Python", "rest", "over the lock, if forwards were all"]
-    return f"{_BUDGET}\n\n{table(header, rows)}" if rows else ""
+    return f"{_BUDGET}\n\n{table(header, rows)}"
 
 
 def _of_lock(cell: Mapping[str, Any]) -> float:
