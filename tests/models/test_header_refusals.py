@@ -129,6 +129,7 @@ REFUSED: dict[str, tuple[bytes, type[ModelError], str]] = {
         NotWeightsError,
         "JSON text that says `Access to model is restricted`",
     ),
+    "a config": (b'{"_class_name": "UNet2DConditionModel"}', NotWeightsError, "is not a file of weights: JSON text"),
     "a git-lfs pointer": (
         b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n",
         NotWeightsError,

@@ -69,7 +69,9 @@ def _something_else(path: Path, beginning: bytes) -> ModelError:
     if text.startswith(("<!doctype", "<html", "<head", "<?xml", "<!--")):
         return NotWeightsError(path, "a web page", hint=_DOWNLOAD)
     if text.startswith(("{", "[")):
-        return NotWeightsError(path, f"JSON text{_message_in(beginning)}", hint=_DOWNLOAD)
+        message = _message_in(beginning)
+        hint = _DOWNLOAD if message else "name a file of weights, or the folder of the model"
+        return NotWeightsError(path, f"JSON text{message}", hint=hint)
     if beginning.startswith(_EMPTY_ZIP):
         return NotWeightsError(path, "an empty zip")
     for known, what in {**_PICTURES, **_ARCHIVES}.items():
