@@ -4,7 +4,7 @@ Widths are those of the published networks, depths are cut where they decide not
 """
 
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -21,6 +21,7 @@ def shapes_of(make: Callable[[], nn.Module]) -> Shapes:
 
 
 def _diffusers(class_name: str, **config: Any) -> Callable[[], Shapes]:
+    @cache
     def shapes() -> Shapes:
         import diffusers
 
@@ -30,6 +31,7 @@ def _diffusers(class_name: str, **config: Any) -> Callable[[], Shapes]:
 
 
 def _transformers(class_name: str, config_name: str, **config: Any) -> Callable[[], Shapes]:
+    @cache
     def shapes() -> Shapes:
         import transformers
 
