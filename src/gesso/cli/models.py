@@ -1,5 +1,6 @@
 """`gesso models`: which models are on this machine, and what is in them."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -9,6 +10,7 @@ import typer
 from gesso.cli.commands import Commands
 from gesso.cli.invocation import settings_of
 from gesso.cli.output import AsJson, print_columns, print_facts, print_json, print_warning
+from gesso.cli.weights import show_weights_file
 from gesso.core.units import gib
 
 if TYPE_CHECKING:
@@ -38,11 +40,18 @@ def list_models(context: typer.Context, as_json: AsJson = False) -> None:
 @app.command()
 def show(
     context: typer.Context,
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A name from the list, a folder, or a hub id.")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="A name from the list, a folder, a hub id, or a file of weights.")
+    ],
     as_json: AsJson = False,
 ) -> None:
-    """Show one model: its family, where it lies, its components and their sizes."""
-    model = open_store(settings_of(context)).find(name)
+    """Show one model: its family, where it lies, its components and their sizes. Of a file: what it is, and why."""
+    store = open_store(settings_of(context))
+    file = Path(os.path.expanduser(name))  # which leaves `~` of nobody alone
+    if _is_file(file) and not store.knows(name):
+        show_weights_file(file, as_json=as_json)
+        return
+    model = store.find(name)
     if as_json:
         print_json(_entry(model))
         return
@@ -131,6 +140,14 @@ def open_store(settings: "Settings") -> "ModelStore":
     from gesso.primer import weights_folder
 
     return ModelStore(settings, bundled={"primer": weights_folder()})
+
+
+def _is_file(path: Path) -> bool:
+    """Anything that is there and no folder."""
+    try:
+        return path.exists() and not path.is_dir()
+    except OSError:  # the store says what is wrong with it
+        return False
 
 
 def _family(model: "ModelDescription") -> str:

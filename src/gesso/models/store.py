@@ -76,6 +76,10 @@ class ModelStore:
             return self._describe(path, None)
         raise self._unknown(name, [*places])
 
+    def knows(self, name: str) -> bool:
+        """Whether `name` is the name of a model, and not only a path."""
+        return not _looks_like_path(name) and (name in self._bundled or name in self._places())
+
     def _describe(self, path: Path, name: str | None) -> ModelDescription:
         state = _state(path)  # from before: a change during the reading shows the next time
         known = self._read.get((path, name))

@@ -9,7 +9,7 @@ import json
 import math
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
@@ -49,6 +49,10 @@ DTYPE_NAMES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bf
 
 INDEX_SUFFIX = ".index.json"
 PICKLE_SUFFIXES = frozenset({".bin", ".pt", ".pth", ".ckpt"})
+_METADATA = "__metadata__"
+MAX_DIMENSIONS = 64
+"""As in torch."""
+_TOO_LARGE = 2**63
 _LFS_POINTER = b"version https://git-lfs"
 AGAIN = "download or copy the file again"
 
@@ -75,6 +79,8 @@ class Header:
     tensors: Mapping[str, TensorEntry]
     header_bytes: int
     """With the 8 bytes of its length."""
+    metadata: Mapping[str, str] = field(default_factory=dict[str, str])
+    """What its maker wrote into it, as text."""
 
     @property
     def data_bytes(self) -> int:
@@ -119,18 +125,31 @@ def read_header(path: Path) -> Header:
     except OSError as error:
         raise ModelError(f"`{path}` could not be read: {error.strerror or error}", hint=AGAIN) from error
     try:
-        entries = json.loads(text)
-        tensors = {name: _entry(entry) for name, entry in entries.items() if name != "__metadata__"}
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        entries = json.loads(text, object_pairs_hook=_without_twins)
+        tensors = {name: _entry(entry) for name, entry in entries.items() if name != _METADATA}
+        metadata = {str(key): str(value) for key, value in (entries.get(_METADATA) or {}).items()}
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ModelError(f"The header of `{path}` is damaged: {error}", hint=AGAIN) from error
-    return Header(path=path, tensors=tensors, header_bytes=8 + length)
+    return Header(path=path, tensors=tensors, header_bytes=8 + length, metadata=metadata)
+
+
+def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object. Readers differ in which of two entries of one name they take."""
+    entries = dict(pairs)
+    if len(entries) < len(pairs):
+        seen: set[str] = set()
+        twin = next(name for name, _ in pairs if name in seen or seen.add(name))
+        raise ValueError(f"`{twin}` is there twice")
+    return entries
 
 
 def _entry(entry: Any) -> TensorEntry:
     begin, end = entry["data_offsets"]
     shape = tuple(entry["shape"])
-    if not all(isinstance(number, int) and number >= 0 for number in (begin, end, *shape)):
-        raise ValueError(f"sizes and offsets must be whole numbers from 0, found {entry}")
+    if not all(isinstance(number, int) and 0 <= number < _TOO_LARGE for number in (begin, end, *shape)):
+        raise ValueError(f"sizes and offsets must be whole numbers from 0, found {str(entry)[:200]}")
+    if len(shape) > MAX_DIMENSIONS:
+        raise ValueError(f"a tensor of {len(shape)} dimensions")
     return TensorEntry(dtype=str(entry["dtype"]), shape=shape, begin=begin, end=end)
 
 
@@ -146,6 +165,15 @@ def verify_file(path: Path) -> Header | None:
     if path.suffix in PICKLE_SUFFIXES:
         _verify_pickle(path)
         return None
+    return verify_safetensors(path)
+
+
+def verify_safetensors(path: Path) -> Header:
+    """Read the header, and check it against itself and against the length of the file.
+
+    Raises:
+        ModelError: as `verify_file`.
+    """
     header = read_header(path)
     _verify_offsets(header)
     found, expected = path.stat().st_size, header.header_bytes + header.data_bytes
