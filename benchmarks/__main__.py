@@ -15,6 +15,8 @@ from gesso.devices.cpu import usable_cores
 
 _MINUTES = 15.0
 """After so long, fewer repeats are made of what is left."""
+_SHARES = {"person": 0.1, "latency": 0.2}
+"""Of these minutes, at most, before a part makes fewer repeats: a slow machine shall still get to the longest part."""
 _BUSY = 0.25
 """Load for each core from which on a machine is not idle."""
 
@@ -45,12 +47,16 @@ def main() -> None:
 
 def _measure(parts: list[str], *, minutes: float, load_before: float | None) -> None:
     deadline = time.monotonic() + minutes * 60
+
+    def by(part: str) -> float:
+        return min(deadline, time.monotonic() + _SHARES[part] * minutes * 60)
+
     measures: dict[str, Callable[[], dict[str, Any] | None]] = {
         "startup": startup.run,
         "overhead": overhead.run,
-        "person": lambda: person.run(deadline=deadline),
+        "person": lambda: person.run(deadline=by("person")),
         "guidance": guidance.run,
-        "latency": lambda: latency.run(deadline=deadline),
+        "latency": lambda: latency.run(deadline=by("latency")),
         # Last but one, because it is the longest, and makes fewer repeats when time runs out.
         "concurrency": lambda: concurrency.run(concurrency.full_plan(), deadline=deadline),
         "gpu": lambda: gpu.run(deadline=deadline),
