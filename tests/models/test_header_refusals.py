@@ -318,7 +318,9 @@ def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
 BEGINNINGS = (b"", b"PK\x03\x04", b"GGUF\x03\x00\x00\x00", b"\x80\x02", b"\x80\x04", (40).to_bytes(8, "little") + b"{")
 
 
-@settings(max_examples=300, deadline=2000)
+@settings(
+    max_examples=300, deadline=None
+)  # a busy machine is no reason to fail; what hangs ends with the time-out of pytest
 @given(beginning=st.sampled_from(BEGINNINGS), rest=st.binary(max_size=300))
 def test_random_bytes_are_refused(scratch: Path, beginning: bytes, rest: bytes) -> None:
     scratch.write_bytes(beginning + rest)
@@ -340,7 +342,9 @@ TEMPLATES = _templates()
 
 
 @pytest.mark.parametrize("template", TEMPLATES)
-@settings(max_examples=200, deadline=2000)
+@settings(
+    max_examples=200, deadline=None
+)  # a busy machine is no reason to fail; what hangs ends with the time-out of pytest
 @given(changes=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.binary(max_size=3)), min_size=1, max_size=4))
 def test_whole_files_with_changed_bytes_are_read_or_refused(
     scratch: Path, template: str, changes: list[tuple[float, bytes]]
@@ -356,7 +360,9 @@ def test_whole_files_with_changed_bytes_are_read_or_refused(
 _NUMBER = st.one_of(st.integers(-2, 2**65), st.none(), st.text(max_size=2), st.lists(st.integers(), max_size=2))
 
 
-@settings(max_examples=200, deadline=2000)
+@settings(
+    max_examples=200, deadline=None
+)  # a busy machine is no reason to fail; what hangs ends with the time-out of pytest
 @given(
     header=st.dictionaries(
         st.sampled_from(["a", "lora_unet_x.lora_down.weight", "clip_l", "__metadata__"]),
@@ -375,7 +381,9 @@ def test_headers_of_any_shape_are_read_or_refused(scratch: Path, header: Any) ->
     read_or_refuse(scratch)
 
 
-@settings(max_examples=200, deadline=2000)
+@settings(
+    max_examples=200, deadline=None
+)  # a busy machine is no reason to fail; what hangs ends with the time-out of pytest
 @given(
     opcodes=st.lists(
         st.sampled_from([bytes([code]) for code in b"()]}.0125NRSabcdehioqrstuX\x80\x85\x88\x8c\x93\x94"]), max_size=60
@@ -386,7 +394,9 @@ def test_pickles_of_any_opcodes_are_refused(scratch: Path, opcodes: list[bytes])
     read_or_refuse(scratch)
 
 
-@settings(max_examples=100, deadline=2000)
+@settings(
+    max_examples=100, deadline=None
+)  # a busy machine is no reason to fail; what hangs ends with the time-out of pytest
 @given(
     shapes=st.dictionaries(
         st.sampled_from(
