@@ -63,7 +63,7 @@ class CancelToken:
 def _is_finite(leaf: torch.Tensor) -> bool:
     """Whether there is no NaN or infinity in a tensor on the CPU."""
     if leaf.dtype in {torch.float32, torch.float64}:
-        return bool(np.isfinite(leaf.detach().numpy()).all())  # small ones in a fifth of the time that torch takes
+        return bool(np.isfinite(leaf.detach().numpy()).all())  # pictures in a tenth of the time of a sum
     # One pass instead of three: in double precision a sum of smaller numbers cannot overflow by itself.
     return math.isfinite(leaf.sum(dtype=torch.float64).item())
 

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from gesso.components.arguments import bind
 from gesso.engine.samplers.scheduler import mend_timesteps, prepare_single_step
 
 _WATCH = "_gesso_watch"
@@ -119,13 +120,13 @@ def _watched_set_timesteps(scheduler_class: Any) -> Callable[..., None]:
 
 def _watched_step(scheduler_class: Any) -> Callable[..., Any]:
     original = scheduler_class.step
-    _, *names = inspect.signature(original).parameters
-    takes_generator = "generator" in names
+    takes_generator = "generator" in inspect.signature(original).parameters
 
     @functools.wraps(original)
     def step(self: Any, *args: Any, **kwargs: Any) -> Any:
         watch: _Watch = self.__dict__[_WATCH]
-        given = dict(zip(names, args, strict=False)) | kwargs
+        given = bind(scheduler_class, "step", args, kwargs)
+        assert given is not None, "steps take their arguments by name"
         if takes_generator and given.get("generator") is None and not _brings_noise(given):
             given["generator"] = watch.watcher.generator
         before = getattr(self, "step_index", None)
