@@ -1,5 +1,6 @@
 """Many clients at once: pictures a second, latencies, padding, memory and bytes of each arm."""
 
+import itertools
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -46,6 +47,7 @@ class Subject:
         model: writes the model into a folder if need be; what the arms find it by.
         steps: of the homogeneous workload.
         size_px: of the pictures; `None` is the model's own.
+        weight: how much of the time it gets, beside other subjects.
     """
 
     name: str
@@ -53,6 +55,7 @@ class Subject:
     steps: int
     cells: tuple[Cell, ...]
     size_px: int | None = None
+    weight: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,9 +86,10 @@ _PRIMER = Subject(
         # Several rounds: at the end of a mixed list long pictures are left alone, which is not what is to be measured.
         *(
             Cell(kind=MIXED, clients=clients, seconds=2.0, rounds=rounds)
-            for clients, rounds in ((4, 2), (8, 3), (16, 2))
+            for clients, rounds in ((4, 2), (8, 3), (16, 1))
         ),
     ),
+    weight=6.0,
 )
 
 
@@ -105,11 +109,23 @@ def run(plan: Plan, *, deadline: float | None = None) -> dict[str, Any]:
     """Measure every subject. JSON.
 
     Args:
-        deadline: on the monotonic clock; after it fewer repeats are made.
+        deadline: on the monotonic clock. Each subject and each of its cells has its share of the time until then, and
+            makes fewer repeats when that is over: so all are measured with equal care.
     """
+    begun = time.monotonic()
+    weights = [subject.weight for subject in plan.subjects]
+    deadlines = [None] * len(weights) if deadline is None else shared_out(begun, deadline, weights)
     with tempfile.TemporaryDirectory(prefix="gesso-bench-") as folder:
-        subjects = [_subject(subject, plan, Path(folder), deadline) for subject in plan.subjects]
+        subjects = [
+            _subject(subject, plan, Path(folder), by) for subject, by in zip(plan.subjects, deadlines, strict=True)
+        ]
     return {"arms": list(plan.arms), "threads": plan.threads[-1], "subjects": subjects}
+
+
+def shared_out(begun: float, deadline: float, weights: Sequence[float]) -> list[float]:
+    """When each of several that follow each other shall be done, so that each has its share of the time. Seconds."""
+    total = sum(weights)
+    return [begun + (deadline - begun) * done / total for done in itertools.accumulate(weights)]
 
 
 def _subject(subject: Subject, plan: Plan, folder: Path, deadline: float | None) -> dict[str, Any]:
@@ -135,7 +151,7 @@ def _subject(subject: Subject, plan: Plan, folder: Path, deadline: float | None)
             picture_seconds=picture_seconds,
             lock_threads=lock_threads,
         )
-        cells = [bench.measure(cell, deadline=deadline) for cell in subject.cells]
+        cells = bench.measure_all(deadline=deadline)
         peaks = {name: arm.peak_bytes for name, arm in arms.items()}
     return {
         "name": subject.name,
@@ -183,13 +199,22 @@ class _Bench:
     picture_seconds: float
     lock_threads: int
 
+    def measure_all(self, *, deadline: float | None) -> list[dict[str, Any]]:
+        """Every cell of the subject as JSON."""
+        cells = self.subject.cells
+        if deadline is None:
+            return [self.measure(cell, deadline=None) for cell in cells]
+        pictures = [float(self._count(cell) * self._steps(cell)) for cell in cells]
+        deadlines = shared_out(time.monotonic(), deadline, pictures)
+        return [self.measure(cell, deadline=by) for cell, by in zip(cells, deadlines, strict=True)]
+
     def measure(self, cell: Cell, *, deadline: float | None) -> dict[str, Any]:
         """One cell as JSON: the answers of each arm, repeat by repeat."""
         begun = time.monotonic()
-        requests = self._requests(cell)
-        reference = self._reference(cell.kind, requests)
+        requests = self._requests(cell.kind, self._count(cell))
+        reference = self._reference(cell.kind)
         for arm in self.arms.values():  # kernels of every shape are prepared, servers have seen a request
-            short = [request.model_copy(update={"steps": 2}) for request in requests[: 2 * cell.clients]]
+            short = [request.model_copy(update={"steps": 2}) for request in requests[: cell.clients]]
             load(arm, short, clients=cell.clients, folder=None, reference=None)
         answers = interleaved(
             self.arms,
@@ -200,23 +225,32 @@ class _Bench:
         tell(f"{self.subject.name}: {cell.kind}, {cell.clients} client(s), {time.monotonic() - begun:.0f} s")
         return {"kind": cell.kind, "clients": cell.clients, "pictures": len(requests), "arms": answers}
 
-    def _requests(self, cell: Cell) -> list[ImageRequest]:
-        steps = _MIXED_STEPS if cell.kind == MIXED else self.subject.steps
-        round_seconds = self.picture_seconds * steps / self.subject.steps * cell.clients
-        count = cell.clients * max(cell.rounds, round(cell.seconds / round_seconds))
+    def _steps(self, cell: Cell) -> int:
+        return _MIXED_STEPS if cell.kind == MIXED else self.subject.steps
+
+    def _count(self, cell: Cell) -> int:
+        """Pictures of a cell."""
+        round_seconds = self.picture_seconds * self._steps(cell) / self.subject.steps * cell.clients
+        return cell.clients * max(cell.rounds, round(cell.seconds / round_seconds))
+
+    def _requests(self, kind: str, count: int) -> list[ImageRequest]:
         return (
             mixed(self.model, count)
-            if cell.kind == MIXED
+            if kind == MIXED
             else homogeneous(self.model, count, steps=self.subject.steps, size_px=self.subject.size_px)
         )
 
-    def _reference(self, kind: str, requests: Sequence[ImageRequest]) -> Path:
-        """What plain diffusers makes, one by one, with the number of threads that the others compute with."""
-        folder = self.folder / f"{self.subject.name}-{kind}-{len(requests)}"
+    def _reference(self, kind: str) -> Path:
+        """What plain diffusers makes, one by one, with the number of threads that the others compute with.
+
+        Of the longest list of its kind: the shorter ones begin alike.
+        """
+        folder = self.folder / f"{self.subject.name}-{kind}"
         if not folder.exists():
             folder.mkdir()
+            most = max(self._count(cell) for cell in self.subject.cells if cell.kind == kind)
             lock = self.arms["lock"]
             lock.ask(do="threads", threads=self.plan.threads[-1])
-            load(lock, requests, clients=1, folder=folder, reference=None)
+            load(lock, self._requests(kind, most), clients=1, folder=folder, reference=None)
             lock.ask(do="threads", threads=self.lock_threads)
         return folder / "lock.npz"

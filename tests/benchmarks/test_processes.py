@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from benchmarks.arms.kinds import ARMS
-from benchmarks.concurrency import Cell, Plan, Subject, run
+from benchmarks.concurrency import Cell, Plan, Subject, run, shared_out
 from benchmarks.process import ArmError, started
 
 PICTURES = 2
@@ -35,6 +35,10 @@ def check(found: dict[str, Any], *arms: str) -> None:
 
 def test_the_concurrency_part_counts_what_its_arms_make() -> None:
     check(run(plan("lock", "fast")), "lock", "fast")
+
+
+def test_what_follows_each_other_has_its_share_of_the_time() -> None:
+    assert shared_out(100.0, 200.0, [6.0, 1.0, 3.0]) == [160.0, 170.0, 200.0]
 
 
 @pytest.mark.slow
