@@ -19,7 +19,7 @@ from gesso.primer.scene import Fill, random_scene
 from gesso.training.primer import reconstruction
 from gesso.training.primer.autoencoding import Autoencoding
 from gesso.training.primer.chance import generator
-from gesso.training.primer.checkpoint import FILE, read_checkpoint
+from gesso.training.primer.checkpoint import FILE
 from gesso.training.primer.latent_space import measure
 from gesso.training.primer.latents import latents_of, signed
 from gesso.training.primer.plan import TrainingPlan
@@ -87,35 +87,6 @@ def test_what_learns_must_not_change_on_the_way(vae_plan: Any) -> None:
     train(vae_plan(steps=1))
     with pytest.raises(InputError, match="was begun with `part: decoder`"):
         train(vae_plan(part="vae"))
-
-
-def test_a_full_disk_leaves_the_last_checkpoint_good(vae_plan: Any, tmp_path: Path) -> None:
-    disk = tmp_path / "disk"
-    with disks.small_disk(disk, kib=4000) as mounted:
-        if not mounted:
-            pytest.skip("needs the right to mount a small disk")
-        asked = vae_plan(out=disk / "out", checkpoint_every_seconds=1e-6)
-        room = disk / "room"
-
-        def fill(news: Any) -> None:
-            if news.step == 2:
-                with pytest.raises(OSError, match="No space"):
-                    room.write_bytes(b"x" * 4_000_000)
-
-        with pytest.raises(StorageError, match="No room left") as raised:
-            train(asked, watch=fill)
-        assert "\n" not in raised.value.message
-        kept = read_checkpoint(asked.out, fixed=asked.fixed())
-        assert kept is not None
-        assert kept.step == 1
-        del kept  # it lies on the disk that will be taken away
-        room.unlink()
-        with pytest.MonkeyPatch.context() as patched:
-            patched.setattr(Autoencoding, "export", lambda *_: None)  # no room for the model
-            train(asked)
-        straight = vae_plan(out=tmp_path / "straight")
-        train(straight)
-        assert_equal(tensors(straight.out), tensors(asked.out))
 
 
 def test_a_disk_without_room_for_the_pictures_is_told_before_the_first_step(vae_plan: Any, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ import disks
 from cli_runs import SOURCE
 from gesso.core.errors import CancelledError, InputError, ModelError, NonFiniteError, StorageError
 from gesso.training.primer import objective
+from gesso.training.primer.autoencoding import Autoencoding
 from gesso.training.primer.chance import generator
 from gesso.training.primer.checkpoint import FILE, read_checkpoint
 from gesso.training.primer.denoising import Denoising
@@ -77,9 +78,13 @@ def test_a_training_that_is_killed_keeps_a_good_checkpoint_and_goes_on_from_it(p
     assert curve(straight.out) == curve(killed.out)
 
 
-def test_a_full_disk_leaves_the_last_checkpoint_good(plan: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("asking", "lesson", "kib"), [("plan", Denoising, 6000), ("vae_plan", Autoencoding, 4000)])
+def test_a_full_disk_leaves_the_last_checkpoint_good(
+    request: pytest.FixtureRequest, tmp_path: Path, asking: str, lesson: type[Any], kib: int
+) -> None:
+    plan = request.getfixturevalue(asking)
     disk = tmp_path / "disk"
-    with disks.small_disk(disk, kib=6000) as mounted:
+    with disks.small_disk(disk, kib=kib) as mounted:
         if not mounted:
             pytest.skip("needs the right to mount a small disk")
         asked = plan(out=disk / "out", checkpoint_every_seconds=1e-6)
@@ -88,17 +93,18 @@ def test_a_full_disk_leaves_the_last_checkpoint_good(plan: Any, tmp_path: Path) 
         def fill(news: Progress) -> None:
             if news.step == 2:
                 with pytest.raises(OSError, match="No space"):
-                    room.write_bytes(b"x" * 6_000_000)
+                    room.write_bytes(b"x" * 1000 * kib)
 
-        with pytest.raises(StorageError, match="No room left"):
+        with pytest.raises(StorageError, match="No room left") as raised:
             train(asked, watch=fill)
+        assert "\n" not in raised.value.message
         kept = read_checkpoint(asked.out, fixed=asked.fixed())
         assert kept is not None
         assert kept.step == 1
         del kept  # it lies on the disk that will be taken away
         room.unlink()
         with pytest.MonkeyPatch.context() as patched:
-            patched.setattr(Denoising, "export", lambda *_: None)  # no room for the model
+            patched.setattr(lesson, "export", lambda *_: None)  # no room for the model
             train(asked)
         straight = plan(out=tmp_path / "straight")
         train(straight)
