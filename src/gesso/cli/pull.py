@@ -1,5 +1,6 @@
 """`gesso models pull`: fetch a model, after saying what it is and how large."""
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -103,8 +104,6 @@ def _cached(what: str, settings: "Settings") -> Path | None:
 
 
 def _check_not_offline(what: str) -> None:
-    import os
-
     from gesso.cli.boundary import is_offline_by_choice
 
     if is_offline_by_choice():
