@@ -19,6 +19,7 @@ TOPICS = {
     "disks": "Disks, folders and rights",
     "crowds": "Many at once",
     "models": "Models that are broken or change",
+    "downloads": "Downloads",
     "clocks": "Clocks",
     "pictures": "Pictures and journals of strangers",
     "requests": "Requests that cannot be",

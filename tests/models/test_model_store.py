@@ -107,7 +107,7 @@ def test_a_hub_id_that_is_not_here_is_not_fetched(store: ModelStore, monkeypatch
     monkeypatch.setattr("socket.getaddrinfo", refuse)
     with pytest.raises(UnknownNameError) as caught:
         store.find("org/another")
-    assert "hf download org/another" in (caught.value.hint or "")
+    assert "gesso models pull org/another" in (caught.value.hint or "")
 
 
 def test_a_hub_id_of_which_only_a_part_is_cached_says_so(store: ModelStore, tmp_path: Path) -> None:

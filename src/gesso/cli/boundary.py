@@ -22,13 +22,23 @@ from gesso.core.errors import ExitCode, GessoError
 _TYPER_USAGE_ERROR: Any = typer.BadParameter.__mro__[1]
 _DEBUG = "--debug"
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
+_OFFLINE = "HF_HUB_OFFLINE"
 _LIBRARY_DEFAULTS = {
-    "HF_HUB_OFFLINE": "1",  # nothing is fetched that was not asked for
+    _OFFLINE: "1",  # nothing is fetched that was not asked for
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",  # there is one bar, and it is ours
     "TRANSFORMERS_VERBOSITY": "error",
     "DIFFUSERS_VERBOSITY": "error",
 }
+
+
+_chosen_here: set[str] = set()
+"""Which of them nobody had chosen otherwise before."""
+
+
+def is_offline_by_choice() -> bool:
+    """Whether the person, and not this module, has told the hub's library to ask nobody."""
+    return os.environ.get(_OFFLINE, "").upper() in {"1", "ON", "YES", "TRUE"} and _OFFLINE not in _chosen_here
 
 
 def prepare_process() -> None:
@@ -43,7 +53,9 @@ def prepare_process() -> None:
         with suppress(AttributeError):
             stream.reconfigure(errors="backslashreplace")  # pyright: ignore[reportAttributeAccessIssue]
     for name, value in _LIBRARY_DEFAULTS.items():
-        os.environ.setdefault(name, value)
+        if name not in os.environ:
+            os.environ[name] = value
+            _chosen_here.add(name)
     logging.basicConfig(format="warning: %(message)s", level=logging.WARNING)
     if not sys.warnoptions:
         # Libraries warn programmers of what will change one day; a person who makes pictures cannot act on it.

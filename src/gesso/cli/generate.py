@@ -11,7 +11,7 @@ from gesso.cli.invocation import pairs, settings_of
 from gesso.cli.output import AsJson, print_json, print_warning
 from gesso.cli.show import check_picture
 from gesso.cli.size import parsed_size
-from gesso.core.errors import UsageError
+from gesso.core.errors import NotHereError, UsageError
 
 if TYPE_CHECKING:
     from gesso.cli.album import Album
@@ -24,6 +24,7 @@ def generate(  # one parameter for each option: that is how Typer declares them
     context: typer.Context,
     prompt: options.Prompt = None,
     model: options.Model = None,
+    yes: options.Yes = False,
     negative: options.Negative = None,
     size: options.Size = None,
     seed: options.Seed = None,
@@ -101,11 +102,11 @@ def generate(  # one parameter for each option: that is how Typer declares them
     from gesso.cli.asking import request_from
 
     request = request_from(from_image, {name: value for name, value in asked.items() if value is not None})
-    _run(request, settings, out=out, journal=journal, as_json=as_json)
+    _run(request, settings, out=out, journal=journal, yes=yes, as_json=as_json)
 
 
 def _run(
-    request: "ImageRequest", settings: "Settings", *, out: Path | None, journal: Path | None, as_json: bool
+    request: "ImageRequest", settings: "Settings", *, out: Path | None, journal: Path | None, yes: bool, as_json: bool
 ) -> None:
     """Make the pictures, save them and say where they are: also those of a request that failed or was interrupted."""
     from gesso.cli.album import Album
@@ -113,7 +114,11 @@ def _run(
 
     album, timings, warnings = Album(out, settings, journal), Timings(), list[str]()
     try:
-        warnings += _paint(request, settings, album, timings, journal=journal)
+        try:
+            warnings += _paint(request, settings, album, timings, journal=journal)
+        except NotHereError as missing:
+            request = _with_fetched(request, missing, settings, yes=yes)
+            warnings += _paint(request, settings, album, timings, journal=journal)
         album.close()
     finally:
         for path in album.removed:
@@ -122,6 +127,14 @@ def _run(
             print_json({"images": album.as_list(), "warnings": warnings, "timings": timings.as_dict()})
         elif album.paths:
             print("\n".join(str(path) for path in album.paths))
+
+
+def _with_fetched(request: "ImageRequest", missing: NotHereError, settings: "Settings", *, yes: bool) -> "ImageRequest":
+    """The same request of a model that was not here and now is. A link is not kept in recipes; where it led to is."""
+    from gesso.cli.pull import fetch_missing
+
+    path = fetch_missing(missing, settings, yes=yes)
+    return request if path.is_dir() else request.model_copy(update={"model": str(path)})
 
 
 def _paint(

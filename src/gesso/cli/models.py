@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from gesso.cli.bases import bases
 from gesso.cli.commands import Commands
 from gesso.cli.invocation import settings_of
 from gesso.cli.output import AsJson, print_columns, print_facts, print_json, print_warning
+from gesso.cli.pull import pull
 from gesso.cli.weights import show_weights_file
 from gesso.core.units import gib
 
@@ -18,7 +20,9 @@ if TYPE_CHECKING:
     from gesso.models.folder import ModelDescription
     from gesso.models.store import ModelStore
 
-app = typer.Typer(cls=Commands, help="List the models on this machine, and show what is in one.", no_args_is_help=False)
+app = typer.Typer(cls=Commands, help="List, show and fetch models.", no_args_is_help=False)
+app.command()(bases)
+app.command()(pull)
 
 
 @app.command("list")

@@ -27,6 +27,7 @@ Model = Annotated[
     str | None,
     _option("A name from `gesso models list`, a folder, or a hub id.", panel=_PICTURE, metavar="NAME"),
 ]
+Yes = Annotated[bool, _option("Fetch a model that is not here without asking.", "--yes", "-y", panel=_PICTURE)]
 Negative = Annotated[str | None, _option("What not to paint.", panel=_PICTURE, metavar="TEXT")]
 Size = Annotated[str | None, _option("Pixels, for example 512x768.", panel=_PICTURE, metavar="WxH")]
 Seed = Annotated[int | None, _option("Where chance starts; drawn if left out.", panel=_PICTURE, metavar="N")]

@@ -75,6 +75,19 @@ class UnknownNameError(InputError):
         super().__init__(f"Unknown {kind}: `{name}`", hint=hint)
 
 
+class NotHereError(UnknownNameError):
+    """A model was asked for that is not on this machine, and could be fetched."""
+
+    def __init__(self, what: str, told: str, known: list[str] | tuple[str, ...], *, hint: str) -> None:
+        self.what = what
+        """As it was asked for; `told` is how it may be shown."""
+        super().__init__("model", told, known, hint=hint)
+
+
+class SourceError(InputError):
+    """What should be fetched does not exist there, is not given to us, or is not what it should be."""
+
+
 class ModelError(InputError):
     """A model folder or file is missing a part, broken, or of a kind that cannot be used here."""
 
@@ -100,6 +113,10 @@ class DoesNotFitError(ResourceError):
 
 class DeviceError(ResourceError):
     """The device asked for is not here or cannot do what was asked."""
+
+
+class NetworkError(ResourceError):
+    """A server could not be reached, broke off, or asks to be left alone; what came so far is kept."""
 
 
 class StorageError(ResourceError):

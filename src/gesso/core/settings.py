@@ -13,6 +13,7 @@ from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings.exceptions import SettingsError as UndecodableError
 
+from gesso.core.addresses import is_secure
 from gesso.core.errors import InputError, SettingsError, UnknownNameError
 from gesso.core.requests import NoiseSource, OutputFormat, Precision
 
@@ -21,8 +22,11 @@ PROJECT_FILE = "gesso.toml"
 MOST_ROWS = 1024
 """Rows of a forward that can be set, and so the most that a recorded trace can speak of."""
 
-_NOT_IN_PROJECTS = frozenset({"trust_remote_code"})
-"""What a file that came with somebody's folder may not switch on."""
+_NOT_IN_PROJECTS: Mapping[str, str] = {
+    "trust_remote_code": "decide what runs here",
+    "civitai_endpoint": "be sent your token",
+}
+"""What a file that came with somebody's folder may not set, and what its writer could do otherwise."""
 _WIDE = re.compile(r"\d{3}|[{]")
 """A width that a file name cannot have, or that another value would decide."""
 
@@ -82,6 +86,8 @@ class Settings(BaseSettings):
     """Name of a saved picture without its suffix; fields: `date`, `number`, `seed`, `index`, `model`."""
     output_format: OutputFormat = OutputFormat.PNG
     cache_folder: Path = Field(default_factory=lambda: _at_home(user_cache_path))
+    civitai_endpoint: str = "https://civitai.com"
+    """Where CivitAI's API is, for `gesso models pull`. The hub's is set by its own variable, `HF_ENDPOINT`."""
 
     model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, frozen=True, extra="forbid")
 
@@ -91,6 +97,13 @@ class Settings(BaseSettings):
         if rows & (rows - 1):
             raise ValueError("must be a power of two")
         return rows
+
+    @field_validator("civitai_endpoint")
+    @classmethod
+    def _secure(cls, address: str) -> str:
+        if not is_secure(address):
+            raise ValueError("must be an address that begins with https://")
+        return address.rstrip("/")
 
     @field_validator("output_pattern")
     @classmethod
@@ -138,10 +151,12 @@ def load_settings(*, project: Path | None = None, user: Path | None = None, **fl
     in_project = (project or _current_folder()) / PROJECT_FILE
     for path in (user or user_file(), in_project):
         values = _read_file(path, known)
-        if path == in_project and any(values.get(key) for key in _NOT_IN_PROJECTS):
+        refused = next((key for key in _NOT_IN_PROJECTS if values.get(key)), None) if path == in_project else None
+        if refused is not None:
             raise SettingsError(
-                f"`{path}` may not set {', '.join(f'`{key}`' for key in sorted(_NOT_IN_PROJECTS))}",
-                hint="whoever wrote the file would decide what runs here; set it in your own file or for one command",
+                f"`{path}` may not set `{refused}`",
+                hint=f"whoever wrote the file would {_NOT_IN_PROJECTS[refused]}; set it in your own file or for one "
+                "command",
             )
         merged.update(values)
         sources.update(dict.fromkeys(values, f"`{path}`"))

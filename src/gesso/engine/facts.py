@@ -8,6 +8,9 @@ from typing import Any, get_type_hints
 
 from gesso.core.errors import ModelError
 from gesso.core.registry import load_dotted
+from gesso.models.bases.base import Base
+from gesso.models.bases.claims import claimed_hub_ids
+from gesso.models.bases.registry import base_named, base_of
 from gesso.models.families import Sampling
 from gesso.models.folder import ModelDescription
 from gesso.models.network import quiet_libraries
@@ -60,6 +63,8 @@ class ModelFacts:
     """Steps that the pipeline makes when it is not told how many."""
     tried: VerifiedPipeline | None = field(default=None, repr=False)
     """What is known of the pipeline's class beyond its signature; `None` if nobody tried it."""
+    base: Base | None = field(default=None, repr=False)
+    """The well-known base that it says it is."""
 
     @property
     def takes_negative_prompt(self) -> bool:
@@ -110,15 +115,17 @@ def facts_of(description: ModelDescription, *, asked: str | None = None) -> Mode
     family = description.family
     distilled = family is not None and not family.negative_prompt
     guidance = "guidance_scale" if family is None else family.guidance_argument
+    base = base_of(hub_ids=claimed_hub_ids(description), pipeline=name)
+    by_name = asked is None or asked == description.name or base_named(asked) is not None
     return ModelFacts(
         name=description.name,
-        reference=description.name if asked in {None, description.name} else str(description.path.resolve()),
+        reference=description.name if by_name else str(description.path.resolve()),
         family=OTHER if family is None else family.name,
         pipeline=name,
         arguments=arguments,
         size_multiple_px=description.size_multiple_px,
         default_size_px=description.default_size_px,
-        defaults=description.defaults or (_pipeline_defaults(signature) if family is None else family.defaults),
+        defaults=_defaults(description, base, signature),
         flow=_is_flow(description),
         own_conditioning=family is not None,
         distilled=distilled,
@@ -132,6 +139,7 @@ def facts_of(description: ModelDescription, *, asked: str | None = None) -> Mode
         scheduler_config=description.scheduler_config,
         usual_steps=_pipeline_defaults(signature).steps,
         tried=VERIFIED.get(name),
+        base=base,
     )
 
 
@@ -171,6 +179,15 @@ def _is_flow(description: ModelDescription) -> bool:
     return (description.scheduler_class or "").startswith("FlowMatch") or bool(
         description.scheduler_config.get("use_flow_sigmas", False)
     )
+
+
+def _defaults(description: ModelDescription, base: Base | None, signature: inspect.Signature) -> Sampling:
+    """The folder's own, else those of the base that it is, of its family, of its pipeline."""
+    if description.defaults is not None:
+        return description.defaults
+    if base is not None and base.defaults is not None:
+        return base.defaults
+    return _pipeline_defaults(signature) if description.family is None else description.family.defaults
 
 
 def _pipeline_defaults(signature: inspect.Signature) -> Sampling:

@@ -28,6 +28,7 @@ from gesso.engine.samplers.scheduler import build
 from gesso.engine.samplers.table import Chance
 from gesso.engine.samplers.watch import watched
 from gesso.engine.streams import News, news
+from gesso.models.bases.fitting import burning_guidance, unusual_size
 
 _SHOWN_CHARACTERS = 300
 """Of what a pipeline says: some print whole tensors."""
@@ -108,6 +109,10 @@ def make_image(
     guided = resolved.guidance > model.facts.guided_above or "true_cfg_scale" in resolved.arguments
     if resolved.negative_prompt and not guided:
         warn(f"The negative prompt has no effect at guidance {resolved.guidance:g}")
+    if (base := model.facts.base) is not None:
+        unusual = unusual_size(base, resolved.width, resolved.height), burning_guidance(base, resolved.guidance)
+        for line in filter(None, unusual):
+            warn(line)
     with entered(scope), torch.no_grad(), _reporting(model, resolved):
         pipeline = model.pipeline(_scheduler(model, resolved, watcher))
         with _noise(resolved, generator, warn):

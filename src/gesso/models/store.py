@@ -5,9 +5,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from gesso.core.errors import ModelError, UnknownNameError
+from gesso.core import addresses
+from gesso.core.errors import ModelError, NotHereError, UnknownNameError
 from gesso.core.settings import Settings
+from gesso.models.bases.registry import base_named, known_names
 from gesso.models.folder import INDEX_FILE, ModelDescription, describe
+from gesso.models.pulling.origin import fetched_files
+from gesso.models.pulling.sources import could_be, endpoints_of, reference
 
 MAX_DEPTH = 3
 """Folders below a model folder in which models are looked for: `author/model/version`."""
@@ -46,6 +50,7 @@ class ModelStore:
     def __init__(
         self, settings: Settings, bundled: Mapping[str, Path] | None = None, *, hub_cache: Path | None = None
     ) -> None:
+        self._settings = settings
         self._folders = tuple(_at_home(folder) for folder in settings.model_folders)
         self._bundled = dict(bundled or {})
         self._hub_cache = hub_cache if hub_cache is not None else default_hub_cache()
@@ -60,10 +65,11 @@ class ModelStore:
         return self._described()[1]
 
     def find(self, name: str) -> ModelDescription:
-        """The model called `name`: one that `list` shows, a path to a folder, or a hub id in the local cache.
+        """The model called `name`: one that `list` shows, a path to a folder, a hub id in the local cache, a known
+        base that is here, or where something that was fetched is from.
 
         Raises:
-            UnknownNameError: there is none; the nearest names are in the hint.
+            UnknownNameError: there is none; the nearest names are in the hint. `NotHereError` if it could be fetched.
             ModelError: there is one, and it is broken.
         """
         path = _at_home(name)
@@ -74,6 +80,12 @@ class ModelStore:
             return self._describe(places[name], name)
         if name and os.path.lexists(path):
             return self._describe(path, None)
+        base = base_named(name)
+        for hub_id in base.hub_ids if base is not None else ():
+            if hub_id in places:
+                return self._describe(places[hub_id], hub_id)
+        if (fetched := self._fetched(name)) is not None:
+            return self._describe(fetched, None)
         raise self._unknown(name, [*places])
 
     def knows(self, name: str) -> bool:
@@ -89,13 +101,26 @@ class ModelStore:
         self._read[path, name] = state, description
         return description
 
+    def _fetched(self, name: str) -> Path | None:
+        """The single file that was fetched from where `name` says."""
+        endpoints = endpoints_of(self._settings)
+        source = could_be(name, endpoints)
+        if source is None:
+            return None
+        wanted = reference(source, endpoints)
+        files = (found for folder in self._folders for found in fetched_files(folder))
+        return next((path for path, origin in files if origin.reference == wanted), None)
+
     def _unknown(self, name: str, known: Names) -> UnknownNameError:
+        if could_be(name, endpoints_of(self._settings)) is not None:
+            told = addresses.told(name) if "://" in name else name
+            partly = name.count("/") == 1 and (self._hub_cache / _hub_folder(name)).is_dir()
+            hint = "the hub cache holds no complete copy; " if partly else "nothing is downloaded by itself; "
+            return NotHereError(name, told, known, hint=f"{hint}`gesso models pull {told}` fetches it")
         nearest = UnknownNameError("model", name, known).nearest
+        fetched = [found for found in UnknownNameError("model", name, known_names()).nearest if found not in nearest]
         hints = [f"nearest: {', '.join(nearest)}"] if nearest else []
-        if name.count("/") == 1 and (self._hub_cache / _hub_folder(name)).is_dir():
-            hints.append(f"the hub cache holds no complete copy: `hf download {name}` fetches it")
-        elif name.count("/") == 1:
-            hints.append(f"Gesso never downloads by itself: `hf download {name}` fetches it")
+        hints += [f"`gesso models pull` could fetch {', '.join(fetched)}"] if fetched else []
         hints.append("give the path of a folder, or put it into a model folder; `gesso models list` shows all")
         return UnknownNameError("model", name, known, hint="; ".join(hints))
 
