@@ -11,7 +11,7 @@ from gesso.models.places import KIND_FOLDERS
 
 def folded(name: str) -> str:
     """Equal for names that differ in case or in how their accents are written, which some disks take for one."""
-    return unicodedata.normalize("NFC", name.casefold())
+    return name.lower() if name.isascii() else unicodedata.normalize("NFC", name.casefold())
 
 
 def assigned(found: Sequence[FoundFile], taken: Iterable[str] = ()) -> list[str]:
@@ -24,8 +24,11 @@ def assigned(found: Sequence[FoundFile], taken: Iterable[str] = ()) -> list[str]
     used = {folded(name) for name in taken}
     names: list[str] = []
     for file in found:
-        name = next(spelling for spelling in _unending(file) if folded(spelling) not in used)
-        used.add(folded(name))
+        name = _stem(_without_kind_folder(file.inside))
+        if (spelt := folded(name)) in used:
+            name = next(spelling for spelling in _unending(file) if folded(spelling) not in used)
+            spelt = folded(name)
+        used.add(spelt)
         names.append(name)
     return names
 
@@ -55,4 +58,4 @@ def _without_kind_folder(inside: str) -> str:
 
 
 def _stem(name: str) -> str:
-    return os.path.splitext(name)[0]
+    return name.rpartition(".")[0]  # a weight file has an ending

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from gesso.models.folder import INDEX_FILE
 from gesso.models.places import KIND_FOLDERS, Place
 
-WEIGHT_SUFFIXES = frozenset({".safetensors", ".sft", ".ckpt", ".pt", ".pth", ".bin", ".gguf"})
+WEIGHT_SUFFIXES = (".safetensors", ".sft", ".ckpt", ".pt", ".pth", ".bin", ".gguf")
 SIDECAR_SUFFIXES = (".civitai.info", ".metadata.json", ".json", ".txt", ".sha256")
 README = "README.md"
 HUB_REPOSITORY = "models--"
@@ -41,9 +41,7 @@ class FoundFile(NamedTuple):
     @property
     def stamp(self) -> str:
         """Changes when the file or what is said of it changes. The time of the inode's change nobody can set back."""
-        beside = [
-            f"{ascii(os.path.basename(path))}:{status.st_size}:{status.st_mtime_ns}" for path, status in self.sidecars
-        ]
+        beside = [f"{os.path.basename(path)!a}:{status.st_size}:{status.st_mtime_ns}" for path, status in self.sidecars]
         return "|".join((f"{self.content_stamp}:{self.status.st_ctime_ns}", *beside))
 
     @property
@@ -78,7 +76,7 @@ class Walk:
         for entry in entries:
             if is_folder(entry):
                 folders.append(entry)
-            elif os.path.splitext(entry.name)[1].lower() in WEIGHT_SUFFIXES and not entry.name.startswith("."):
+            elif entry.name.lower().endswith(WEIGHT_SUFFIXES) and not entry.name.startswith("."):
                 yield from self._file(entry, names, inside, place)
         if INDEX_FILE in names:
             return  # the folders of a pipeline are its components
@@ -149,7 +147,7 @@ def is_folder(entry: "os.DirEntry[str]") -> bool:
 
 def _sidecars(name: str, names: dict[str, "os.DirEntry[str]"], *, readme: bool) -> Iterator[tuple[str, os.stat_result]]:
     """Files of the same name with another ending; and the README, but of a folder that holds files of every origin."""
-    stem = os.path.splitext(name)[0]
+    stem = name.rpartition(".")[0]
     wanted = [f"{stem}{suffix}" for suffix in SIDECAR_SUFFIXES] + ([README] if readme else [])
     for sidecar in wanted:
         if (entry := names.get(sidecar)) is not None:
