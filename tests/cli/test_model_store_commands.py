@@ -198,7 +198,7 @@ def test_verifying_names_what_changed(command: Command) -> None:
     with path.open("r+b") as file:
         file.seek(-1, os.SEEK_END)
         file.write(b"x")
-    whole = path.stat()
+    whole = path.read_bytes()
     changed = command("models", "verify", "ink", "--json")
     assert changed.code == 3
     assert changed.data[0]["sound"] is False
@@ -206,7 +206,7 @@ def test_verifying_names_what_changed(command: Command) -> None:
     again = command("models", "verify", "ink")
     assert again.code == 3, "verifying accepts nothing"
     assert "warning: `ink`: sha256 is " in again.err
-    assert path.stat() == whole
+    assert path.read_bytes() == whole
     declared = command("models", "verify", "oil")
     assert declared.code == 3
     assert f"what came with the file says {'0' * 64}" in declared.err
