@@ -8,14 +8,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from gesso.core.errors import InputError, ModelError
+from gesso.core.errors import InputError, ModelError, StorageError
 from gesso.core.files import reporting_storage
 from gesso.models.index.entry import IndexedFile
 from gesso.models.index.finding import spells
 from gesso.models.index.walk import SIDECAR_SUFFIXES, WEIGHT_SUFFIXES
 from gesso.models.store import ModelStore
-
-_OPTION = "--model-folder"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,13 +33,11 @@ class Removal:
             StorageError: the disk does not let it go.
         """
         for path in self.paths:
-            with reporting_storage(path, option=_OPTION):
-                if path.is_dir():
-                    hidden = path.with_name(f".removed-{secrets.token_hex(4)}")
-                    path.rename(hidden)
-                    shutil.rmtree(hidden)
-                else:
-                    path.unlink(missing_ok=True)
+            try:
+                with reporting_storage(path):
+                    _remove(path)
+            except StorageError as error:
+                raise StorageError(error.message, hint="check the rights of the folder in which it lies") from error
 
 
 def plan_removal(store: ModelStore, name: str) -> Removal:
@@ -60,6 +56,15 @@ def plan_removal(store: ModelStore, name: str) -> Removal:
     _check_own(store, model.name, path)
     paths = (path,) if path.is_dir() else (path, *_sidecars(path))
     return Removal(name=model.name, paths=paths, freed_bytes=sum(_freed(path) for path in paths))
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        hidden = path.with_name(f".removed-{secrets.token_hex(4)}")
+        path.rename(hidden)
+        shutil.rmtree(hidden)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _check_own(store: ModelStore, name: str, path: Path) -> None:
