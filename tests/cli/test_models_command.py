@@ -35,7 +35,10 @@ def test_the_primer_is_listed_and_shown_with_its_components(command: Command) ->
 def test_people_get_the_same_facts_in_columns(command: Command) -> None:
     listed = command("models", "list")
     assert listed.code == 0
-    assert [line.split()[:2] for line in listed.out.splitlines()] == [["NAME", "FAMILY"], ["primer", "sd1"]]
+    assert [line.split()[:4] for line in listed.out.splitlines()] == [
+        ["NAME", "KIND", "FAMILY", "DTYPE"],
+        ["primer", "pipeline", "sd1", "float16"],
+    ]
     shown = command("models", "show", "primer").out
     for words in ("StableDiffusionPipeline", "128x128 px", "UNet2DConditionModel", "denoiser", "float16", "10.8 MiB"):
         assert words in shown

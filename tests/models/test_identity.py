@@ -134,7 +134,7 @@ def test_a_file_written_to_while_it_is_read_is_read_again(
         return digest
 
     with monkeypatch.context() as patched:
-        patched.setattr(identity, "_file_digest", read_and_change)
+        patched.setattr(identity, "file_digest", read_and_change)
         disturbed = Identities(tmp_path / "cache").digest(model)
     settled = Identities(tmp_path / "cache").digest(model)
     assert settled == Identities(tmp_path / "elsewhere").digest(model) != disturbed

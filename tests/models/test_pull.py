@@ -510,6 +510,9 @@ def test_a_model_of_civitai_comes_by_its_id_or_link(
     assert {one.token for one in cdn.asked} == {None}
     assert TOKEN not in Path("models/ohwx.safetensors.origin.json").read_text()
     store = ModelStore(Settings(model_folders=(Path("models"),), civitai_endpoint=site.url), hub_cache=Path("none"))
+    facts = store.find_file("ohwx").facts
+    assert (facts.license, facts.trained_words) == (origin.licence, origin.trained_words)
+    assert facts.declared_sha256 == hashlib.sha256(UNET).hexdigest()
     with pytest.raises(ModelError, match="is a file"):  # found; loading it is another matter
         store.find(what.format(url=site.url))
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from gesso import __version__
-from gesso.cli import bench, doctor, generate, models, primer, replay, samplers, score, show
+from gesso.cli import bench, doctor, generate, model_store, models, primer, replay, samplers, score, show
 from gesso.cli.commands import Commands
 from gesso.cli.invocation import Invocation, pairs
 from gesso.core.errors import UsageError
@@ -19,6 +19,14 @@ app = typer.Typer(
 )
 app.command()(generate.generate)
 app.command()(samplers.samplers)
+for command in (
+    model_store.scan,
+    model_store.verify,
+    model_store.remove,
+    model_store.link,
+    model_store.unlink,
+):
+    models.app.command()(command)
 app.add_typer(models.app, name="models")
 app.command()(show.show)
 app.command()(replay.replay)

@@ -10,14 +10,14 @@ import typer
 from gesso.cli.bases import bases
 from gesso.cli.commands import Commands
 from gesso.cli.invocation import settings_of
-from gesso.cli.output import AsJson, print_columns, print_facts, print_json, print_warning
+from gesso.cli.listing import PENDING, chosen, entries, model_entry, print_entries, print_links, warn_of_folders
+from gesso.cli.output import AsJson, print_columns, print_facts, print_json
 from gesso.cli.pull import pull
 from gesso.cli.weights import show_weights_file
 from gesso.core.units import gib
 
 if TYPE_CHECKING:
     from gesso.core.settings import Settings
-    from gesso.models.folder import ModelDescription
     from gesso.models.store import ModelStore
 
 app = typer.Typer(cls=Commands, help="List, show and fetch models.", no_args_is_help=False)
@@ -26,50 +26,72 @@ app.command()(pull)
 
 
 @app.command("list")
-def list_models(context: typer.Context, as_json: AsJson = False) -> None:
-    """List the models in the model folders, and the primer."""
-    store = open_store(settings_of(context))
-    found, broken = store.list(), store.broken()
+def list_models(
+    context: typer.Context,
+    text: Annotated[
+        str | None, typer.Argument(metavar="TEXT", help="Only those with this in their name, title or trained words.")
+    ] = None,
+    kind: Annotated[
+        str | None, typer.Option(metavar="KIND", help="Only of this kind: pipeline, checkpoint, lora, vae, …")
+    ] = None,
+    family: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Only of, or fitting, this family: sd1, sdxl, flux1, …")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the models and weight files in the model folders, the linked ones and the hub's cache, and the primer."""
+    settings = settings_of(context)
+    store = open_store(settings)
+    report = store.scan()
+    found = chosen(list(entries(store, settings, report.files)), kind=kind, family=family, text=text)
     if as_json:
-        print_json([_entry(model) for model in found] + [_broken_entry(*entry) for entry in broken])
+        print_json(found)
         return
-    print_columns(
-        ("name", "family", "weights", "path"),
-        [(model.name, _family(model), gib(model.weight_bytes), str(model.path)) for model in found],
-    )
-    for name, path, reason in broken:
-        print_warning(f"`{name}` cannot be used: {reason} ({path})")
+    print_entries(found)
+    if links := store.linked():
+        print()
+        print_links(links, report.files)
+    warn_of_folders(report.problems)
 
 
 @app.command()
 def show(
     context: typer.Context,
     name: Annotated[
-        str, typer.Argument(metavar="NAME", help="A name from the list, a folder, a hub id, or a file of weights.")
+        str, typer.Argument(metavar="NAME", help="A name from the list, a folder, a hub id, a hash, or a file.")
     ],
     as_json: AsJson = False,
 ) -> None:
     """Show one model: its family, where it lies, its components and their sizes. Of a file: what it is, and why."""
-    store = open_store(settings_of(context))
+    from gesso.models.folder import ModelDescription
+
+    settings = settings_of(context)
+    store = open_store(settings)
     file = Path(os.path.expanduser(name))  # which leaves `~` of nobody alone
     if _is_file(file) and not store.knows(name):
         show_weights_file(file, as_json=as_json)
         return
-    model = store.find(name)
-    if as_json:
-        print_json(_entry(model))
+    model = store.find_any(name)
+    if not isinstance(model, ModelDescription):
+        show_weights_file(model.path, as_json=as_json, indexed=model)
         return
-    print_facts(
-        [
-            ("name", model.name),
-            ("family", _family(model)),
-            ("pipeline", model.pipeline_class),
-            ("scheduler", model.scheduler_class or "none"),
-            ("path", str(model.path)),
-            ("size", "{}x{} px, in multiples of {}".format(*model.default_size_px, model.size_multiple_px)),
-            ("weights", gib(model.weight_bytes)),
-        ]
-    )
+    entry = model_entry(model, settings)
+    if as_json:
+        print_json(entry)
+        return
+    facts = [
+        ("name", model.name),
+        ("family", entry["family"]),
+        ("pipeline", model.pipeline_class),
+        ("scheduler", model.scheduler_class or "none"),
+        ("path", str(model.path)),
+        ("size", "{}x{} px, in multiples of {}".format(*model.default_size_px, model.size_multiple_px)),
+        ("weights", gib(model.weight_bytes)),
+        ("sha256", entry["sha256"] or PENDING),
+        ("licence", entry["license"] or ""),
+        ("words", ", ".join(entry["trained_words"])),
+    ]
+    print_facts([(about, told) for about, told in facts if told])
     print()
     print_columns(
         ("component", "class", "role", "format", "weights"),
@@ -152,41 +174,3 @@ def _is_file(path: Path) -> bool:
         return path.exists() and not path.is_dir()
     except OSError:  # the store says what is wrong with it
         return False
-
-
-def _family(model: "ModelDescription") -> str:
-    return model.family.name if model.family else "other"
-
-
-def _entry(model: "ModelDescription") -> dict[str, Any]:
-    return {
-        "name": model.name,
-        "family": _family(model),
-        "path": model.path,
-        "pipeline": model.pipeline_class,
-        "components": [
-            {
-                "name": part.name,
-                "library": part.library,
-                "class": part.class_name,
-                "role": part.role,
-                "format": part.dtype,
-                "bytes": part.weight_bytes,
-            }
-            for part in model.components.values()
-        ],
-        "bytes": model.weight_bytes,
-        "problem": None,
-    }
-
-
-def _broken_entry(name: str, path: Path, reason: str) -> dict[str, Any]:
-    return {
-        "name": name,
-        "family": None,
-        "path": path,
-        "pipeline": None,
-        "components": [],
-        "bytes": 0,
-        "problem": reason,
-    }

@@ -3,11 +3,13 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gesso.cli.listing import PENDING, file_entry
 from gesso.cli.output import one_line, print_columns, print_facts, print_json
 from gesso.core.units import gib
 
 if TYPE_CHECKING:
     from gesso.models.headers.base import WeightsHeader
+    from gesso.models.index.entry import IndexedFile
     from gesso.models.recognition.facts import MakersFacts
     from gesso.models.recognition.kinds import Conclusion, Recognition
 
@@ -15,8 +17,11 @@ _SEVERAL = 8
 """More ranks than that are told by the lowest and the highest."""
 
 
-def show_weights_file(path: Path, *, as_json: bool) -> None:
+def show_weights_file(path: Path, *, as_json: bool, indexed: "IndexedFile | None" = None) -> None:
     """Print what the weights file at `path` is.
+
+    Args:
+        indexed: what the index knows of it, told too.
 
     Raises:
         ModelError: it is no weights file, is damaged, or is not to be trusted.
@@ -28,14 +33,34 @@ def show_weights_file(path: Path, *, as_json: bool) -> None:
     header = read_weights_header(path)
     recognition, facts = recognise(header), makers_facts(header.metadata)
     if as_json:
-        print_json(_entry(path, header, recognition, facts))
+        entry = _entry(path, header, recognition, facts)
+        print_json(entry if indexed is None else {**entry, **file_entry(indexed)})
         return
-    print_facts([(name, one_line(value)) for name, value in _lines(path, header, recognition, facts) if value])
+    lines = {**dict(_lines(path, header, recognition, facts)), **(_known(indexed) if indexed is not None else {})}
+    print_facts([(name, one_line(value)) for name, value in lines.items() if value])
     print()
     print_columns(
         ("conclusion", "value", "because"),
         [(about, _told(conclusion), one_line(conclusion.evidence)) for about, conclusion in recognition.conclusions()],
     )
+
+
+def _known(file: "IndexedFile") -> dict[str, str]:
+    """What the index knows beyond the file itself."""
+    facts = file.facts
+    return {
+        "name": file.name,
+        "also": ", ".join(map(str, file.also)),
+        "title": facts.title or "",
+        "author": facts.author or "",
+        "licence": facts.license or "",
+        "base": facts.base or "",
+        "words": ", ".join(facts.trained_words),
+        "about": facts.description or "",
+        "sha256": file.sha256 or PENDING,
+        "hash": ", ".join(digits for digits in (file.short_hash, facts.old_hash) if digits),
+        "note": "; ".join(note for note in (*facts.notes, file.misplaced) if note),
+    }
 
 
 def _lines(

@@ -1,4 +1,5 @@
-"""Settings: flag > `GESSO_*` > project `gesso.toml` > user file > default. One frozen object, passed down."""
+"""Settings: flag > `GESSO_*` > project `gesso.toml` > user file > linked folders > default. One frozen object, passed
+down."""
 
 import os
 import re
@@ -15,6 +16,7 @@ from pydantic_settings.exceptions import SettingsError as UndecodableError
 
 from gesso.core.addresses import is_secure
 from gesso.core.errors import InputError, SettingsError, UnknownNameError
+from gesso.core.links import LINKS_FILE, read_links
 from gesso.core.requests import NoiseSource, OutputFormat, Precision
 
 ENV_PREFIX = "GESSO_"
@@ -59,7 +61,9 @@ class Settings(BaseSettings):
     model: str = "primer"
     """Model used where a request names none."""
     model_folders: tuple[Path, ...] = Field(default_factory=lambda: (Path("models"),))
-    """Folders searched for models, in order."""
+    """Folders searched for models, in order. Gesso's own: files in them may be removed."""
+    linked_folders: tuple[Path, ...] = ()
+    """Folders of other studios, read in place and never written; `gesso models link` adds one."""
     device: str | None = None
     precision: Precision | None = None
     exact: bool = False
@@ -137,7 +141,7 @@ def load_settings(*, project: Path | None = None, user: Path | None = None, **fl
 
     Args:
         project: the folder that may hold `gesso.toml`; the current one by default.
-        user: the user's file; the platform's usual place by default.
+        user: the user's file, beside which the linked folders are kept; the platform's usual place by default.
         flags: values given on the command line; `None` means not given.
 
     Raises:
@@ -149,7 +153,8 @@ def load_settings(*, project: Path | None = None, user: Path | None = None, **fl
     merged: dict[str, Any] = {}
     sources: dict[str, str] = {}
     in_project = (project or _current_folder()) / PROJECT_FILE
-    for path in (user or user_file(), in_project):
+    in_user = user or user_file()
+    for path in (in_user, in_project):
         values = _read_file(path, known)
         refused = next((key for key in _NOT_IN_PROJECTS if values.get(key)), None) if path == in_project else None
         if refused is not None:
@@ -160,6 +165,9 @@ def load_settings(*, project: Path | None = None, user: Path | None = None, **fl
             )
         merged.update(values)
         sources.update(dict.fromkeys(values, f"`{path}`"))
+    if "linked_folders" not in merged and (linked := read_links(in_user.parent / LINKS_FILE)):
+        merged["linked_folders"] = linked
+        sources["linked_folders"] = f"`{in_user.parent / LINKS_FILE}`"
     for name in os.environ:
         if name.startswith(ENV_PREFIX):
             key = name.removeprefix(ENV_PREFIX).lower()

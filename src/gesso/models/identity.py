@@ -4,7 +4,7 @@ import hashlib
 import json
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -70,11 +70,21 @@ class Identities:
             stamp = _stamp(path)
             digest = self._remembered(path, stamp)
             if digest is None:
-                digest = _file_digest(path)
+                digest = file_digest(path)
                 fresh[str(path.resolve())] = [*stamp, digest]  # the stamp from before: a later change shows
             total.update(f"{name}\0{digest}\n".encode())
         if fresh:
             self._remember(fresh)
+        return f"sha256:{total.hexdigest()}"
+
+    def known(self, description: ModelDescription) -> str | None:
+        """The digest, if every file of it is remembered as it is now; nothing is read."""
+        total = hashlib.sha256()
+        for name, path in content_files(description):
+            digest = self._remembered(path, _stamp(path))
+            if digest is None:
+                return None
+            total.update(f"{name}\0{digest}\n".encode())
         return f"sha256:{total.hexdigest()}"
 
     def digest_or_pending(self, description: ModelDescription) -> str:
@@ -132,11 +142,21 @@ def _stamp(path: Path) -> tuple[int, int]:
     return status.st_mtime_ns, status.st_size
 
 
-def _file_digest(path: Path) -> str:
+def file_digest(path: Path, progress: Callable[[int], None] | None = None) -> str:
+    """The sha256 of a file.
+
+    Args:
+        progress: told how many bytes were read, piece by piece.
+
+    Raises:
+        ModelError: it could not be read.
+    """
     digest = hashlib.sha256()
     try:
         for chunk in _chunks(path):
             digest.update(chunk)
+            if progress is not None:
+                progress(len(chunk))
     except OSError as error:
         raise ModelError(f"`{path}` could not be read: {error.strerror or error}") from error
     return digest.hexdigest()

@@ -1,7 +1,8 @@
 """The store: which models are on this machine, and where. It never downloads anything."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,15 +11,26 @@ from gesso.core.errors import ModelError, NotHereError, UnknownNameError
 from gesso.core.settings import Settings
 from gesso.models.bases.registry import base_named, known_names
 from gesso.models.folder import INDEX_FILE, ModelDescription, describe
+from gesso.models.index.catalogue import FileCatalogue
+from gesso.models.index.entry import IndexedFile, ScanReport
+from gesso.models.index.finding import fitting, looks_like_hash
+from gesso.models.index.walk import HUB_REPOSITORY, hub_snapshot, is_folder
+from gesso.models.places import LinkedFolder, Place, recognise_link
 from gesso.models.pulling.origin import fetched_files
 from gesso.models.pulling.sources import could_be, endpoints_of, reference
+from gesso.models.recognition.kinds import Kind
 
 MAX_DEPTH = 3
 """Folders below a model folder in which models are looked for: `author/model/version`."""
 
 
+PAINTERS = (Kind.CHECKPOINT, Kind.DENOISER)
+"""Kinds of files that can be asked for pictures."""
+
 Names = list[str]
 Models = list[ModelDescription]  # inside the store, `list` is a method
+Files = list[IndexedFile]
+Links = list[LinkedFolder]
 
 
 class BrokenModel(NamedTuple):
@@ -30,6 +42,7 @@ class BrokenModel(NamedTuple):
 
 
 BrokenModels = list[BrokenModel]
+BrokenLinks = list[tuple[Path, ModelError]]
 
 
 FolderState = tuple[tuple[str, int, int, int], ...]
@@ -42,7 +55,8 @@ class ModelStore:
     The disk is asked every time; a folder that has not changed since is not read again.
 
     Args:
-        settings: `model_folders` are searched, in order.
+        settings: `model_folders` and then `linked_folders` are searched, in order; what is known of weight files is
+            kept in `cache_folder`.
         bundled: models that come with the package, by name; they win over folders of the same name.
         hub_cache: the local cache of the Hugging Face hub; by default where its own tools keep it.
     """
@@ -51,10 +65,12 @@ class ModelStore:
         self, settings: Settings, bundled: Mapping[str, Path] | None = None, *, hub_cache: Path | None = None
     ) -> None:
         self._settings = settings
-        self._folders = tuple(_at_home(folder) for folder in settings.model_folders)
+        self.folders = tuple(_at_home(folder) for folder in settings.model_folders)
+        self._linked = tuple(_at_home(folder) for folder in settings.linked_folders)
         self._bundled = dict(bundled or {})
         self._hub_cache = hub_cache if hub_cache is not None else default_hub_cache()
         self._read: dict[tuple[Path, str | None], tuple[FolderState, ModelDescription]] = {}
+        self.catalogue = FileCatalogue(self._file_places, self._places, settings.cache_folder)
 
     def list(self) -> Models:
         """Every model that can be described, in the order of search."""
@@ -66,7 +82,7 @@ class ModelStore:
 
     def find(self, name: str) -> ModelDescription:
         """The model called `name`: one that `list` shows, a path to a folder, a hub id in the local cache, a known
-        base that is here, or where something that was fetched is from.
+        base that is here, where something that was fetched is from, or a weight file by its name or hash.
 
         Raises:
             UnknownNameError: there is none; the nearest names are in the hint. `NotHereError` if it could be fetched.
@@ -86,7 +102,56 @@ class ModelStore:
                 return self._describe(places[hub_id], hub_id)
         if (fetched := self._fetched(name)) is not None:
             return self._describe(fetched, None)
-        raise self._unknown(name, [*places])
+        return self._describe(self._model_file(name, [*places]).path, name)
+
+    def files(self, *, kinds: Collection[Kind] | None = None) -> Files:
+        """Every weight file in the model folders, the linked ones and the hub's cache, or those of some kinds.
+
+        Broken ones are of no kind: without `kinds` they are there, with the problem among their facts.
+        """
+        return [file for file in self.scan().files if kinds is None or file.facts.kind in kinds]
+
+    def find_file(self, name: str, *, kinds: Collection[Kind] | None = None) -> IndexedFile:
+        """The weight file called `name`: a name or spelling of one that `files` has, its hash, or a path.
+
+        Args:
+            kinds: only of these; more than one file of another kind may have the name.
+
+        Raises:
+            UnknownNameError: there is none; the nearest names are in the hint.
+            ModelError: there are several, or it is broken or of another kind.
+        """
+        path = _at_home(name)
+        if _looks_like_path(name) or (name and os.path.isfile(path)):
+            return self._file_at(path, name, kinds)
+        try:
+            return self.catalogue.find(name, kinds=kinds)
+        except UnknownNameError as error:
+            raise self._unknown(name, self.catalogue.names(), kind="file") from error
+
+    def find_any(self, name: str) -> ModelDescription | IndexedFile:
+        """The model or else the weight file of any kind that is called `name`. Raises as `find` does."""
+        path = _at_home(name)
+        if self.knows(name):
+            return self.find(name)
+        if name and os.path.isfile(path):
+            return self._file_at(path, name, None)
+        if _looks_like_path(name) or (name and os.path.lexists(path)):
+            return self.find(name)
+        try:
+            return self.catalogue.find(name)
+        except UnknownNameError as error:
+            raise self._unknown(name, [*self._places(), *self.catalogue.names()]) from error
+
+    def scan(self) -> ScanReport:
+        """Look through all folders, and read the headers of files that are new or changed."""
+        report = self.catalogue.scan()
+        broken = [(folder, error.message) for folder, error in self._linked_or_broken()[1]]
+        return replace(report, problems=(*broken, *report.problems))
+
+    def linked(self) -> Links:
+        """The linked folders that are there, and whose they are."""
+        return self._linked_or_broken()[0]
 
     def knows(self, name: str) -> bool:
         """Whether `name` is the name of a model, and not only a path."""
@@ -108,21 +173,56 @@ class ModelStore:
         if source is None:
             return None
         wanted = reference(source, endpoints)
-        files = (found for folder in self._folders for found in fetched_files(folder))
+        files = (found for folder in self.folders for found in fetched_files(folder))
         return next((path for path, origin in files if origin.reference == wanted), None)
 
-    def _unknown(self, name: str, known: Names) -> UnknownNameError:
-        if could_be(name, endpoints_of(self._settings)) is not None:
+    def _model_file(self, name: str, models: Names) -> IndexedFile:
+        """The weight file `name` that can make pictures. Raises as `find` does."""
+        try:
+            return self.catalogue.find(name, kinds=PAINTERS)
+        except UnknownNameError as error:
+            raise self._unknown(name, [*models, *self.catalogue.names()]) from error
+
+    def _file_at(self, path: Path, name: str, kinds: Collection[Kind] | None) -> IndexedFile:
+        file = self.catalogue.at(path.absolute())
+        if file is None:
+            raise ModelError(f"There is no file `{path}`", hint="`gesso models list` shows the files that are here")
+        return fitting(name, [file], kinds)
+
+    def _linked_or_broken(self) -> tuple[Links, BrokenLinks]:
+        linked: Links = []
+        broken: BrokenLinks = []
+        for folder in self._linked:
+            try:
+                linked.append(recognise_link(folder.absolute()))
+            except ModelError as error:
+                broken.append((folder, error))
+        return linked, broken
+
+    def _file_places(self) -> Iterator[Place]:
+        """Where weight files are looked for."""
+        for folder in self.folders:
+            yield Place(root=folder.absolute(), folder=folder, linked=False)
+        for link in self.linked():
+            yield from link.places
+        yield Place(root=self._hub_cache.absolute(), folder=self._hub_cache)
+
+    def _unknown(self, name: str, known: Names, *, kind: str = "model") -> UnknownNameError:
+        if kind == "model" and could_be(name, endpoints_of(self._settings)) is not None:
             told = addresses.told(name) if "://" in name else name
             partly = name.count("/") == 1 and (self._hub_cache / _hub_folder(name)).is_dir()
             hint = "the hub cache holds no complete copy; " if partly else "nothing is downloaded by itself; "
             return NotHereError(name, told, known, hint=f"{hint}`gesso models pull {told}` fetches it")
-        nearest = UnknownNameError("model", name, known).nearest
-        fetched = [found for found in UnknownNameError("model", name, known_names()).nearest if found not in nearest]
+        nearest = UnknownNameError(kind, name, known).nearest
         hints = [f"nearest: {', '.join(nearest)}"] if nearest else []
-        hints += [f"`gesso models pull` could fetch {', '.join(fetched)}"] if fetched else []
+        if kind == "model":
+            known_bases = UnknownNameError(kind, name, known_names()).nearest
+            if fetched := [found for found in known_bases if found not in nearest]:
+                hints.append(f"`gesso models pull` could fetch {', '.join(fetched)}")
+        if looks_like_hash(name) and (unknown := self.catalogue.without_digest()):
+            hints.append(f"the hashes of {unknown} file(s) are not known: `gesso models scan --hash` computes them")
         hints.append("give the path of a folder, or put it into a model folder; `gesso models list` shows all")
-        return UnknownNameError("model", name, known, hint="; ".join(hints))
+        return UnknownNameError(kind, name, known, hint="; ".join(hints))
 
     def _described(self) -> tuple[Models, BrokenModels]:
         whole: Models = []
@@ -137,12 +237,10 @@ class ModelStore:
     def _places(self) -> dict[str, Path]:
         """Every name and the folder it stands for; the first place that has a name keeps it."""
         places = dict(self._bundled)
-        for folder in self._folders:
-            for path in sorted(_model_folders(folder, MAX_DEPTH)):
-                name = folder.resolve().name if path == folder else path.relative_to(folder).as_posix()
-                places.setdefault(name, path)
-        for name, path in _cached_models(self._hub_cache):
-            places.setdefault(name, path)
+        roots = [*self.folders, *(place.root for link in self.linked() for place in link.places), self._hub_cache]
+        for root in roots:
+            for name, path in sorted(_model_folders(root, "", MAX_DEPTH)):
+                places.setdefault(name or root.resolve().name, path)
         return places
 
 
@@ -163,18 +261,24 @@ def _looks_like_path(name: str) -> bool:
     return name.startswith((".", "~", os.sep)) or Path(name).is_absolute()
 
 
-def _model_folders(folder: Path, depth: int) -> Iterator[Path]:
+def _model_folders(folder: Path, name: str, depth: int) -> Iterator[tuple[str, Path]]:
+    """Folders of models and their paths below the one that is searched; of repositories in a hub's cache, their ids."""
     if os.path.isfile(folder / INDEX_FILE):  # false also for a folder that is not ours to read
-        yield folder
+        yield name, folder
         return  # the folders inside are its components
     if depth == 0:
         return
     try:
-        inside = [path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")]
+        with os.scandir(folder) as found:
+            inside = [entry for entry in found if is_folder(entry)]
     except (OSError, ValueError):  # not there, not ours to read, or no name at all: there are no models in it for us
         return
-    for path in inside:
-        yield from _model_folders(path, depth - 1)
+    for entry in inside:
+        if entry.name.startswith(HUB_REPOSITORY):
+            if (snapshot := hub_snapshot(entry)) is not None:
+                yield from _model_folders(Path(snapshot[1]), snapshot[0], 0)
+        else:
+            yield from _model_folders(Path(entry.path), f"{name}/{entry.name}" if name else entry.name, depth - 1)
 
 
 def _state(folder: Path) -> FolderState:
@@ -199,19 +303,3 @@ def _entries(folder: str, *, depth: int) -> Iterator[tuple[str, int, int, int]]:
 
 def _hub_folder(repo: str) -> str:
     return "models--" + repo.replace("/", "--")
-
-
-def _cached_models(cache: Path) -> Iterator[tuple[str, Path]]:
-    """Pipelines in the hub's cache: `models--ORG--NAME/snapshots/REVISION`, the revision that `refs/main` names.
-
-    Layout: https://huggingface.co/docs/huggingface_hub/guides/manage-cache
-    """
-    for repo in sorted(cache.glob("models--*")):
-        name = "/".join(repo.name.removeprefix("models--").split("--", maxsplit=1))
-        try:
-            revision = (repo / "refs" / "main").read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError):
-            continue
-        snapshot = repo / "snapshots" / revision
-        if (snapshot / INDEX_FILE).is_file():
-            yield name, snapshot
