@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gesso.cli.commands import Commands
+from gesso.cli.convert import convert
 from gesso.cli.invocation import settings_of
 from gesso.cli.output import AsJson, print_columns, print_facts, print_json, print_warning
 from gesso.cli.weights import show_weights_file
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
     from gesso.models.folder import ModelDescription
     from gesso.models.store import ModelStore
 
-app = typer.Typer(cls=Commands, help="List the models on this machine, and show what is in one.", no_args_is_help=False)
+app = typer.Typer(cls=Commands, help="List, show and convert the models on this machine.", no_args_is_help=False)
+app.command()(convert)
 
 
 @app.command("list")

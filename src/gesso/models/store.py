@@ -3,11 +3,13 @@
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 from gesso.core.errors import ModelError, UnknownNameError
 from gesso.core.settings import Settings
 from gesso.models.folder import INDEX_FILE, ModelDescription, describe
+from gesso.models.single_files.assemble import Parts, describe_file, describe_with_parts
 
 MAX_DEPTH = 3
 """Folders below a model folder in which models are looked for: `author/model/version`."""
@@ -26,10 +28,15 @@ class BrokenModel(NamedTuple):
 
 
 BrokenModels = list[BrokenModel]
+NO_PARTS: Parts = MappingProxyType({})
 
 
 FolderState = tuple[tuple[str, int, int, int], ...]
 """Name, inode, time of change and size of whatever lies in a model folder."""
+
+
+Key = tuple[Path, str | None, tuple[tuple[str, str], ...]]
+"""Where a model is, its name, and the parts that come from elsewhere."""
 
 
 class ModelStore:
@@ -49,7 +56,8 @@ class ModelStore:
         self._folders = tuple(_at_home(folder) for folder in settings.model_folders)
         self._bundled = dict(bundled or {})
         self._hub_cache = hub_cache if hub_cache is not None else default_hub_cache()
-        self._read: dict[tuple[Path, str | None], tuple[FolderState, ModelDescription]] = {}
+        self._cache_folder = settings.cache_folder
+        self._read: dict[Key, tuple[FolderState, ModelDescription]] = {}
 
     def list(self) -> Models:
         """Every model that can be described, in the order of search."""
@@ -59,8 +67,11 @@ class ModelStore:
         """Folders that look like models and are not usable, with the reason."""
         return self._described()[1]
 
-    def find(self, name: str) -> ModelDescription:
-        """The model called `name`: one that `list` shows, a path to a folder, or a hub id in the local cache.
+    def find(self, name: str, parts: Parts = NO_PARTS) -> ModelDescription:
+        """The model called `name`: one that `list` shows, a folder, a single file, or a hub id in the local cache.
+
+        Args:
+            parts: networks and vocabularies that come from elsewhere: part of the pipeline → file or folder.
 
         Raises:
             UnknownNameError: there is none; the nearest names are in the hint.
@@ -68,25 +79,34 @@ class ModelStore:
         """
         path = _at_home(name)
         if _looks_like_path(name):  # which no name does: nothing to search
-            return self._describe(path, None)  # or raises, and says what is there instead
+            return self._describe(path, None, parts)  # or raises, and says what is there instead
         places = self._bundled if name in self._bundled else self._places()
         if name in places:
-            return self._describe(places[name], name)
+            return self._describe(places[name], name, parts)
         if name and os.path.lexists(path):
-            return self._describe(path, None)
+            return self._describe(path, None, parts)
         raise self._unknown(name, [*places])
 
     def knows(self, name: str) -> bool:
         """Whether `name` is the name of a model, and not only a path."""
         return not _looks_like_path(name) and (name in self._bundled or name in self._places())
 
-    def _describe(self, path: Path, name: str | None) -> ModelDescription:
-        state = _state(path)  # from before: a change during the reading shows the next time
-        known = self._read.get((path, name))
+    def _describe(self, path: Path, name: str | None, parts: Parts = NO_PARTS) -> ModelDescription:
+        key = (path, name, tuple(sorted(parts.items())))
+        places = (path, *(_at_home(place) for place in parts.values()))
+        state = tuple(
+            entry for place in places for entry in _state(place)
+        )  # from before: a change during the reading shows the next time
+        known = self._read.get(key)
         if known is not None and known[0] == state:
             return known[1]
-        description = describe(path, name=name)
-        self._read[path, name] = state, description
+        if path.is_file():
+            description = describe_file(path, cache_folder=self._cache_folder, parts=parts, name=name)
+        else:
+            description = describe(path, name=name)
+            if parts:
+                description = describe_with_parts(description, parts, cache_folder=self._cache_folder)
+        self._read[key] = state, description
         return description
 
     def _unknown(self, name: str, known: Names) -> UnknownNameError:
@@ -168,6 +188,9 @@ def _entries(folder: str, *, depth: int) -> Iterator[tuple[str, int, int, int]]:
                 yield entry.path, status.st_ino, status.st_ctime_ns, status.st_size
                 if depth and entry.is_dir():
                     yield from _entries(entry.path, depth=depth - 1)
+    except NotADirectoryError:
+        status = os.stat(folder)
+        yield folder, status.st_ino, status.st_ctime_ns, status.st_size
     except OSError:  # `describe` says what is wrong with it
         yield folder, 0, 0, 0
 

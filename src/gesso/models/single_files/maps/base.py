@@ -6,23 +6,13 @@ name is met twice on either side, and every operation can be undone, so one map 
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from functools import cached_property
 from typing import Any
 
+from gesso.models.views import Form
+
 Config = Mapping[str, Any]
 """`config.json` of the network in a diffusers folder."""
-
-
-class Form(StrEnum):
-    """How the values of a weight differ between the layouts."""
-
-    SAME = "same"
-    CONVOLUTION = "convolution"
-    """A 1x1 convolution [O, I, 1, 1] originally, a linear layer [O, I] in diffusers."""
-    TRANSPOSED = "transposed"
-    SWAPPED = "swapped halves"
-    """Shift above scale originally, scale above shift in diffusers; the bias too."""
 
 
 Suffixes = tuple[tuple[str, str], ...]

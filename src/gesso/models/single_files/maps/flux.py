@@ -1,7 +1,7 @@
 """The transformer of Flux.1.
 
-Original: black-forest-labs/flux, `src/flux/model.py`. Diffusers: `FluxTransformer2DModel`. `linear1` of a single block is
-query, key, value and the first half of its feed-forward, one below the other.
+Original: black-forest-labs/flux, `src/flux/model.py`. Diffusers: `FluxTransformer2DModel`. `linear1` of a single block
+is query, key, value and the first half of its feed-forward, one below the other.
 """
 
 from collections.abc import Iterator

@@ -29,9 +29,7 @@ def sd3_map(config: Config) -> KeyMap:
                 for each in below(
                     f"joint_blocks.{index}",
                     f"transformer_blocks.{index}",
-                    _block(
-                        width, normed=bool(config.get("qk_norm")), dual=index in dual, last=index == blocks - 1
-                    ),
+                    _block(width, normed=bool(config.get("qk_norm")), dual=index in dual, last=index == blocks - 1),
                 )
             ),
             layer("final_layer.adaLN_modulation.1", "norm_out.linear", form=Form.SWAPPED),
@@ -56,9 +54,7 @@ def _block(width: int, *, normed: bool, dual: bool, last: bool) -> Iterator[Laye
             yield layer("x_block.attn2.ln_k", "attn2.norm_k", suffixes=WEIGHT)
     yield layer("x_block.mlp.fc1", "ff.net.0.proj")
     yield layer("x_block.mlp.fc2", "ff.net.2")
-    yield layer(
-        "context_block.adaLN_modulation.1", "norm1_context.linear", form=Form.SWAPPED if last else Form.SAME
-    )
+    yield layer("context_block.adaLN_modulation.1", "norm1_context.linear", form=Form.SWAPPED if last else Form.SAME)
     yield layer("context_block.attn.qkv", "attn.add_q_proj", "attn.add_k_proj", "attn.add_v_proj", rows=fused)
     if normed:
         yield layer("context_block.attn.ln_q", "attn.norm_added_q", suffixes=WEIGHT)

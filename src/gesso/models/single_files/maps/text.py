@@ -1,7 +1,7 @@
 """Text encoders: CLIP as OpenAI's checkpoints of Stable Diffusion and as OpenCLIP name it, and T5.
 
-In diffusers folders all of them have the names of transformers. Those are the published ones here; transformers 5 leaves
-the `text_model.` of `CLIPTextModel` out, which `published` puts back.
+In diffusers folders all of them have the names of transformers. Those are the published ones here; transformers 5
+leaves the `text_model.` of `CLIPTextModel` out, which `published` puts back.
 """
 
 from collections.abc import Iterator

@@ -1,7 +1,8 @@
 """The UNet of Stable Diffusion 1, 2 and XL.
 
-Original: CompVis/latent-diffusion, `ldm/modules/diffusionmodules/openaimodel.py`, where blocks of all levels are counted
-through: `input_blocks` of a level are its residual layers, then its downsampler. Diffusers: `UNet2DConditionModel`.
+Original: CompVis/latent-diffusion, `ldm/modules/diffusionmodules/openaimodel.py`, where blocks of all levels are
+counted through: `input_blocks` of a level are its residual layers, then its downsampler.
+Diffusers: `UNet2DConditionModel`.
 """
 
 from collections.abc import Iterator, Sequence
