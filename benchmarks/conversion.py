@@ -12,7 +12,6 @@ from typing import Any
 
 from benchmarks.memory import PROC
 from benchmarks.progress import tell
-from benchmarks.random_models import write_random_folder
 
 _ROOT = Path(__file__).parents[1]
 _FAMILY = "sdxl"
@@ -25,6 +24,8 @@ _WAYS = {
 
 def run(*, family: str = _FAMILY, place: Path | None = None) -> dict[str, Any]:
     """Convert there and back, each way in a process of its own. JSON. Needs some 30 GB of disk, which it gives back."""
+    from benchmarks.random_models import write_random_folder  # with torch, which no conversion needs
+
     with tempfile.TemporaryDirectory(prefix="gesso-conversion-", dir=place) as name:
         folder = Path(name)
         tell(f"conversion: writing a {family} of random weights")

@@ -226,8 +226,7 @@ def _read_index(path: Path) -> Mapping[str, Any]:
     if path.is_file():
         raise ModelError(
             f"`{path}` is a file, and a model is a folder with `{INDEX_FILE}`",
-            hint="`gesso models show FILE` tells what it is; diffusers' `from_single_file` and `save_pretrained` "
-            "convert a checkpoint",
+            hint="`gesso models show FILE` tells what it is",
         )
     if not path.is_dir():
         raise ModelError(f"There is no folder `{path}`", hint="`gesso models list` shows the models that are here")

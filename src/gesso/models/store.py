@@ -100,7 +100,7 @@ class ModelStore:
         known = self._read.get(key)
         if known is not None and known[0] == state:
             return known[1]
-        if path.is_file():
+        if os.path.isfile(path):  # false also for what is no name of a file
             description = describe_file(path, cache_folder=self._cache_folder, parts=parts, name=name)
         else:
             description = describe(path, name=name)
