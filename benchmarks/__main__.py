@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks import concurrency, guidance, latency, overhead, person, results, startup
+from benchmarks import concurrency, conversion, guidance, latency, overhead, person, results, startup
 from benchmarks.gpu import part as gpu
 from benchmarks.machine import load_average
 from benchmarks.progress import tell
@@ -24,14 +24,20 @@ _BUSY = 0.25
 def main() -> None:
     """Measure the parts asked for, all by themselves; then write the page of whatever has been measured."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(results.PARTS)}; all by themselves")
+    parser.add_argument(
+        "parts",
+        nargs="*",
+        metavar="PART",
+        help=f"of {', '.join(results.PARTS)}; all by themselves. And, only when asked for, {results.CONVERSION}",
+    )
     parser.add_argument("--install", action="store_true", help="also from clone to picture; needs a package index")
     parser.add_argument("--minutes", type=float, default=_MINUTES, help="make fewer repeats after so long")
     parser.add_argument("--page-only", action="store_true", help="write the page again from what was measured")
     asked = parser.parse_args()
-    unknown = [part for part in asked.parts if part not in results.PARTS]
+    known = (*results.PARTS, results.CONVERSION)
+    unknown = [part for part in asked.parts if part not in known]
     if unknown:
-        parser.error(f"unknown part `{unknown[0]}`; there are {', '.join(results.PARTS)}")
+        parser.error(f"unknown part `{unknown[0]}`; there are {', '.join(known)}")
     prepare_process()
     load_before = load_average()
     if load_before is not None and load_before > _BUSY * usable_cores():
@@ -60,6 +66,7 @@ def _measure(parts: list[str], *, minutes: float, load_before: float | None) -> 
         # Last but one, because it is the longest, and makes fewer repeats when time runs out.
         "concurrency": lambda: concurrency.run(concurrency.full_plan(), deadline=deadline),
         "gpu": lambda: gpu.run(deadline=deadline),
+        results.CONVERSION: conversion.run,
     }
     for part, measure in measures.items():
         if part in parts:

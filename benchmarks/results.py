@@ -11,6 +11,8 @@ FOLDER = Path(__file__).parent / "results"
 PARTS = ("concurrency", "overhead", "latency", "person", "guidance", "startup", "gpu")
 INSTALL = "install"
 """Measured only when asked for: it needs a package index."""
+CONVERSION = "conversion"
+"""Measured only when asked for: it needs some 30 GB of disk."""
 
 
 def write(
@@ -32,7 +34,7 @@ def write(
 
 def read(folder: Path = FOLDER) -> dict[str, dict[str, Any]]:
     """The parts that have been measured, by name."""
-    paths = {part: folder / f"{part}.json" for part in (*PARTS, INSTALL)}
+    paths = {part: folder / f"{part}.json" for part in (*PARTS, INSTALL, CONVERSION)}
     return {part: json.loads(path.read_text("utf-8")) for part, path in paths.items() if path.is_file()}
 
 

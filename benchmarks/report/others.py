@@ -5,6 +5,7 @@ from statistics import median
 from typing import Any
 
 from benchmarks.arms.kinds import ARMS
+from benchmarks.conversion import allowed_bytes
 from benchmarks.report.text import figure, mebibytes, milliseconds, spread, table
 from gesso.engine.bench.figures import percentile
 
@@ -92,3 +93,19 @@ def install(part: Mapping[str, Any]) -> str:
         ["minutes from clone to picture", f"{part['minutes']:.1f}"],
     ]
     return table(["an empty environment", ""], rows)
+
+
+def conversion(part: Mapping[str, Any]) -> str:
+    """A full-size model there and back."""
+    rows = [
+        [way, mebibytes(found["peak_bytes"]), mebibytes(found["check_peak_bytes"]), f"{found['seconds']:.0f}"]
+        for way, found in part["ways"].items()
+    ]
+    text = (
+        f"An {part['family'].upper()} of random float16 weights, {mebibytes(part['weight_bytes'])} MiB. Its largest "
+        f"tensor has {mebibytes(part['largest_tensor_bytes'])} MiB, so that a conversion may take "
+        f"{mebibytes(allowed_bytes(part['largest_tensor_bytes']))} MiB (1.3 times the largest tensor, and 300 MB). "
+        "Each way is `gesso models convert` in a process of its own: with reading back every tensor, the sum of the "
+        "file, and the building of the networks, which a second process does."
+    )
+    return f"{text}\n\n{table(['way', 'peak, MiB', 'peak of the check, MiB', 'seconds'], rows)}"

@@ -73,6 +73,8 @@ def _blocks(found: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     yield others.startup(found["startup"]) if "startup" in found else _missing("startup")
     if results.INSTALL in found:
         yield others.install(found[results.INSTALL])
+    yield "## Converting models"
+    yield others.conversion(found[results.CONVERSION]) if results.CONVERSION in found else _missing(results.CONVERSION)
     yield "## On a GPU"
     yield from concurrency.sections(found["gpu"]) if "gpu" in found else [_NO_GPU]
 

@@ -17,6 +17,8 @@ from gesso.core.errors import ModelError
 from gesso.models.folder import ModelDescription, describe
 from gesso.models.load import LoadedModel, load
 from gesso.models.network import LOADING, quiet_libraries
+from gesso.models.single_files.assemble import describe_file
+from gesso.models.single_files.convert.convert import convert_model
 
 DTYPES = [torch.float32, torch.bfloat16, torch.float16]
 
@@ -389,3 +391,21 @@ def test_a_checker_that_was_asked_for_and_deleted_is_an_error(checked: Path) -> 
 
 def test_a_model_without_a_checker_loads_where_checkers_are_wanted() -> None:
     assert "safety_checker" not in loaded(zoo.saved("sd1"), safety_checker=True).modules
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("kind", ["sd1", "sdxl", "sd3", "flux-dev"])
+def test_every_tensor_is_the_same_from_a_single_file(kind: str, dtype: torch.dtype, tmp_path: Path) -> None:
+    path = tmp_path / "one.ckpt"
+    convert_model(describe(zoo.saved(kind)), path, cache_folder=tmp_path / "cache")
+    description = describe_file(path, cache_folder=tmp_path / "cache")
+    before = torch.get_default_dtype()
+    model = load(description, dtypes={part.name: dtype for part in description.networks})
+    assert torch.get_default_dtype() == before
+    for name, module in loaded(zoo.saved(kind), dtype).modules.items():
+        ours, theirs = tensors(model.modules[name]), tensors(module)
+        assert ours.keys() == theirs.keys()
+        for key, tensor in ours.items():
+            assert tensor.dtype == theirs[key].dtype, f"{name}.{key}"
+            assert torch.equal(tensor, theirs[key]), f"{name}.{key}"
+            assert not tensor.is_meta

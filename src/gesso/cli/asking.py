@@ -11,6 +11,7 @@ from gesso.core.errors import InputError, UsageError
 from gesso.core.requests import ImageRequest
 
 _OPTIONS = {
+    "parts": "--part",
     "negative_prompt": "--negative",
     "width": "--size",
     "height": "--size",

@@ -7,7 +7,7 @@ import typer
 
 from gesso.cli import options
 from gesso.cli.destination import check_writable, checked_format
-from gesso.cli.invocation import pairs, settings_of
+from gesso.cli.invocation import pairs, parts_from, settings_of
 from gesso.cli.output import AsJson, print_json, print_warning
 from gesso.cli.show import check_picture
 from gesso.cli.size import parsed_size
@@ -24,6 +24,7 @@ def generate(  # one parameter for each option: that is how Typer declares them
     context: typer.Context,
     prompt: options.Prompt = None,
     model: options.Model = None,
+    part: options.Parts = None,
     yes: options.Yes = False,
     negative: options.Negative = None,
     size: options.Size = None,
@@ -70,6 +71,7 @@ def generate(  # one parameter for each option: that is how Typer declares them
         "prompt": None if prompt is None else " ".join(prompt),
         "negative_prompt": negative,
         "model": model,
+        "parts": parts_from(part),
         "width": width,
         "height": height,
         "steps": steps,

@@ -43,7 +43,11 @@ def pairs(option: str, texts: list[str] | None) -> dict[str, Any]:
     Raises:
         UsageError: a text without `=`, a key given twice, or a value that begins like JSON and is none.
     """
-    values: dict[str, Any] = {}
+    return {key: _json_or_text(option, key, text) for key, text in _split(option, texts).items()}
+
+
+def _split(option: str, texts: list[str] | None) -> dict[str, str]:
+    values: dict[str, str] = {}
     for text in texts or []:
         key, equals, value = text.partition("=")
         key = key.strip()
@@ -51,8 +55,13 @@ def pairs(option: str, texts: list[str] | None) -> dict[str, Any]:
             raise UsageError(f"`{option} {text}` is not of the form KEY=VALUE")
         if key in values:
             raise UsageError(f"`{option}` gives `{key}` twice", hint="leave one of the two out")
-        values[key] = _json_or_text(option, key, value.strip())
+        values[key] = value.strip()
     return values
+
+
+def parts_from(texts: list[str] | None) -> dict[str, str] | None:
+    """Parts of a model and where they come from, of `--part`; `None` if it was not given."""
+    return _split("--part", texts) or None
 
 
 def _json_or_text(option: str, key: str, text: str) -> Any:

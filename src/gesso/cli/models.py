@@ -9,6 +9,7 @@ import typer
 
 from gesso.cli.bases import bases
 from gesso.cli.commands import Commands
+from gesso.cli.convert import convert
 from gesso.cli.invocation import settings_of
 from gesso.cli.listing import PENDING, chosen, entries, model_entry, print_entries, print_links, warn_of_folders
 from gesso.cli.output import AsJson, print_columns, print_facts, print_json
@@ -20,8 +21,9 @@ if TYPE_CHECKING:
     from gesso.core.settings import Settings
     from gesso.models.store import ModelStore
 
-app = typer.Typer(cls=Commands, help="List, show and fetch models.", no_args_is_help=False)
+app = typer.Typer(cls=Commands, help="List, show, fetch and convert models.", no_args_is_help=False)
 app.command()(bases)
+app.command()(convert)
 app.command()(pull)
 
 

@@ -25,7 +25,11 @@ Prompt = Annotated[
 
 Model = Annotated[
     str | None,
-    _option("A name from `gesso models list`, a folder, or a hub id.", panel=_PICTURE, metavar="NAME"),
+    _option("A name from `gesso models list`, a folder, a file, or a hub id.", panel=_PICTURE, metavar="NAME"),
+]
+Parts = Annotated[
+    list[str] | None,
+    _option("A part of the model from elsewhere; may be repeated.", "--part", panel=_PICTURE, metavar="PART=FILE"),
 ]
 Yes = Annotated[bool, _option("Fetch a model that is not here without asking.", "--yes", "-y", panel=_PICTURE)]
 Negative = Annotated[str | None, _option("What not to paint.", panel=_PICTURE, metavar="TEXT")]

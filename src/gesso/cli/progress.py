@@ -1,6 +1,6 @@
 """What a person sees while pictures are made: one bar on stderr with steps a second, and warnings as they come."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -139,3 +139,26 @@ def progress_bar(*, count: int, timings: Timings) -> Iterator[Bar]:
     task = progress.add_task("starting", total=None, speed="")
     with progress:
         yield Bar(progress, task, count=count, timings=timings)
+
+
+@contextmanager
+def byte_bar() -> Iterator[Callable[[int], None]]:
+    """A count on stderr of the bytes that the block tells of; nothing where stderr is not a terminal."""
+    from rich.console import Console
+    from rich.progress import DownloadColumn, Progress, SpinnerColumn, TimeElapsedColumn, TransferSpeedColumn
+
+    console = Console(stderr=True)
+    progress = Progress(
+        SpinnerColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeElapsedColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+        redirect_stdout=False,
+        redirect_stderr=False,
+    )
+    task = progress.add_task("", total=None)
+    with progress:
+        yield lambda count: progress.update(task, advance=count)

@@ -63,6 +63,26 @@ def write_atomically(path: Path, data: bytes, *, exclusive: bool = False) -> Non
     _sync_folder(path.parent)
 
 
+@contextmanager
+def writing_atomically(path: Path) -> Generator[Path]:
+    """A temporary name beside `path`: what was written there by the end of the block gets the name `path` in one step.
+
+    Raises:
+        StorageError: the folder cannot be written. Whatever is raised, nothing is left behind.
+    """
+    with reporting_storage(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.parent / f".{secrets.token_hex(8)}{_TEMPORARY}"
+    try:
+        yield temporary
+        with reporting_storage(path):
+            os.replace(temporary, path)
+    finally:
+        with suppress(FileNotFoundError):
+            os.unlink(temporary)
+    _sync_folder(path.parent)
+
+
 def remove_leftovers(folder: Path) -> None:
     """Remove what writers that were killed left in `folder`, into which nobody else may be writing now."""
     for path in folder.glob(f".*{_TEMPORARY}"):

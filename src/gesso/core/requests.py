@@ -54,7 +54,9 @@ class ImageRequest(Value):
     prompt: str = ""
     negative_prompt: str | None = None
     model: str | None = None
-    """A name that `gesso models list` shows, a folder, or a hub id that is already on this machine."""
+    """A name that `gesso models list` shows, a folder, a single file, or a hub id that is already on this machine."""
+    parts: dict[ArgumentName, str] = Field(default_factory=dict)
+    """Parts of the pipeline that come from elsewhere: `{"vae": "my-vae.safetensors"}`; files, or folders of parts."""
     width: int | None = None
     """Pixels."""
     height: int | None = None
@@ -146,6 +148,7 @@ class ResolvedImageRequest(Value):
     variation_seed: int = 0
     """Means nothing where `variation_strength` is 0."""
     variation_strength: float = 0.0
+    parts: dict[ArgumentName, str] = Field(default_factory=dict)
 
     def for_image(self, index: int) -> "ResolvedImageRequest":
         """The request that makes only picture `index` of this one."""

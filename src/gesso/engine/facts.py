@@ -1,9 +1,11 @@
 """What must be known of a model to resolve a request for it, without loading a weight."""
 
 import inspect
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
+from types import MappingProxyType
 from typing import Any, get_type_hints
 
 from gesso.core.errors import ModelError
@@ -40,6 +42,8 @@ class ModelFacts:
     name: str
     reference: str
     """What the store finds it by: its name, or its path if it was asked for by path."""
+    parts: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Where parts of it come from that are not its own: absolute paths by the name of the part."""
     family: str
     pipeline: str
     arguments: Mapping[str, Any] = field(repr=False)
@@ -92,11 +96,14 @@ def pipeline_class(name: str) -> type:
         ) from error
 
 
-def facts_of(description: ModelDescription, *, asked: str | None = None) -> ModelFacts:
+def facts_of(
+    description: ModelDescription, *, asked: str | None = None, parts: Mapping[str, str] = MappingProxyType({})
+) -> ModelFacts:
     """Facts of a described model.
 
     Args:
         asked: the name or path that it was asked for by.
+        parts: where parts of it come from that are not its own.
 
     Raises:
         ModelError: its pipeline makes no pictures from text.
@@ -120,6 +127,7 @@ def facts_of(description: ModelDescription, *, asked: str | None = None) -> Mode
     return ModelFacts(
         name=description.name,
         reference=description.name if by_name else str(description.path.resolve()),
+        parts={name: os.path.abspath(os.path.expanduser(place)) for name, place in parts.items()},
         family=OTHER if family is None else family.name,
         pipeline=name,
         arguments=arguments,

@@ -60,6 +60,7 @@ def resolve(
         prompt=request.prompt,
         negative_prompt=request.negative_prompt or "",
         model=facts.reference,
+        parts=dict(facts.parts),
         family=facts.family,
         pipeline=facts.pipeline,
         width=width,

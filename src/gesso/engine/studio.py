@@ -125,7 +125,7 @@ class Studio:
     def resolve(self, request: ImageRequest) -> ResolvedImageRequest:
         """What would be done. Raises like `submit`."""
         asked = request.model if request.model is not None else self.settings.model
-        facts = facts_of(self.store.find(asked), asked=asked)
+        facts = facts_of(self.store.find(asked, request.parts), asked=asked, parts=request.parts)
         device = choose.choose(request.device if request.device is not None else self.settings.device)
         seed, variation_seed = (secrets.randbelow(MAX_SEED + 1) for _ in range(2))
         return resolve(request, facts, device, self.settings, seed=seed, variation_seed=variation_seed)
@@ -178,7 +178,7 @@ class Studio:
     @contextmanager
     def hosted(self, resolved: ResolvedImageRequest, job: Job) -> Iterator[HostedModel]:
         """The model of a resolved request, loaded and hosted, for the length of the block."""
-        description = self.store.find(resolved.model)
+        description = self.store.find(resolved.model, resolved.parts)
         # With the stamp, a folder replaced on the disk is another model; requests that use the old one keep it.
         key = (
             f"{description.path} {stamp(description)}",

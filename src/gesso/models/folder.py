@@ -11,12 +11,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import lcm
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, cast
 
 from gesso.core.errors import ModelError
 from gesso.models import sizes
 from gesso.models.families import Family, LatentRgb, Role, Sampling, family_for, role_for
+from gesso.models.headers.read import read_weights_header
 from gesso.models.verified import VERIFIED
+from gesso.models.views import FileView
 from gesso.models.weight_files import WeightFiles, find_weight_files
 from gesso.models.weights import DTYPE_NAMES, Header, read_header, verify_file, verify_shards
 
@@ -51,6 +54,8 @@ class ComponentDescription:
     """Number of weights; `None` where only loading would tell (pickles)."""
     dtype: str | None = None
     """Number format of most bytes as stored; `None` where only loading would tell."""
+    view: FileView | None = field(default=None, repr=False)
+    """Where its tensors are, if they have other names or other networks beside them in their file."""
 
     @property
     def weight_files(self) -> tuple[Path, ...]:
@@ -73,10 +78,13 @@ class ComponentDescription:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelDescription:
-    """What a model folder holds."""
+    """What a model holds, be it a folder, a single file or several."""
 
     name: str
     path: Path
+    """The folder, or the single file."""
+    config_folder: Path
+    """Where index and configs are: the same, but for single files and for models put together of several."""
     pipeline_class: str
     family: Family | None
     """`None` for a pipeline that is not first-class."""
@@ -97,6 +105,8 @@ class ModelDescription:
     """Steps and guidance that suit this model better than its family's."""
     latent_rgb: LatentRgb | None = field(default=None, repr=False)
     latent_rgb_bias: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    notes: tuple[str, ...] = ()
+    """What the reader should know of how it was understood."""
 
     def with_role(self, role: Role) -> list[ComponentDescription]:
         return [component for component in self.components.values() if component.role is role]
@@ -106,14 +116,23 @@ class ModelDescription:
         return [component for component in self.components.values() if component.role is not None]
 
 
-def describe(path: Path, *, name: str | None = None) -> ModelDescription:
+Weights = FileView | Path
+"""Where the weights of a network are, if not in its own folder: in a file among others, or in another folder."""
+
+
+def describe(
+    path: Path, *, name: str | None = None, weights: Mapping[str, Weights] = MappingProxyType({})
+) -> ModelDescription:
     """Describe the model folder at `path`.
+
+    Args:
+        weights: where those networks have theirs, by name, that have none in the folder.
 
     Raises:
         ModelError: it is not a model folder, or a part of it is missing or broken; names the part.
     """
     try:
-        return _described(path, name)
+        return _described(path, name, weights)
     except OSError as error:
         raise ModelError(
             f"`{error.filename or path}` could not be read: {error.strerror or error}",
@@ -123,7 +142,7 @@ def describe(path: Path, *, name: str | None = None) -> ModelDescription:
         raise ModelError(f"A config in `{path}` holds a value of the wrong kind: {error}", hint=AGAIN) from error
 
 
-def _described(path: Path, name: str | None) -> ModelDescription:
+def _described(path: Path, name: str | None, weights: Mapping[str, Weights]) -> ModelDescription:
     index = _read_index(path)
     pipeline_class, custom_class = _pipeline_class(path, index)
     parts = {part: value for part, value in index.items() if not part.startswith("_") and _is_part(value)}
@@ -133,7 +152,7 @@ def _described(path: Path, name: str | None) -> ModelDescription:
     family = family_for(pipeline_class, configs, index)
     _check_family(path, family, networks)
     components = {
-        part: _component(path / part, part, (str(library), str(class_name)), configs[part], family)
+        part: _component(path / part, part, (str(library), str(class_name)), configs[part], family, weights.get(part))
         for part, (library, class_name) in present.items()
     }
     latent_rgb, bias = _latent_rgb(path, family, networks)
@@ -142,6 +161,7 @@ def _described(path: Path, name: str | None) -> ModelDescription:
     return ModelDescription(
         name=name if name is not None else path.resolve().name,
         path=path,
+        config_folder=path,
         pipeline_class=pipeline_class,
         family=family,
         components=components,
@@ -175,6 +195,9 @@ def verify(description: ModelDescription, *, safety_checker: bool = False) -> No
     for component in description.networks:
         if component.weights is None or (component.role is Role.SAFETY and not safety_checker):
             continue
+        if component.view is not None:
+            read_weights_header(component.view.path)
+            continue
         headers = {path.name: verify_file(path) for path in component.weights.files}
         if component.weights.index is not None:
             verify_shards(component.weights.index, headers)
@@ -203,8 +226,7 @@ def _read_index(path: Path) -> Mapping[str, Any]:
     if path.is_file():
         raise ModelError(
             f"`{path}` is a file, and a model is a folder with `{INDEX_FILE}`",
-            hint="`gesso models show FILE` tells what it is; diffusers' `from_single_file` and `save_pretrained` "
-            "convert a checkpoint",
+            hint="`gesso models show FILE` tells what it is",
         )
     if not path.is_dir():
         raise ModelError(f"There is no folder `{path}`", hint="`gesso models list` shows the models that are here")
@@ -280,13 +302,21 @@ def _check_family(path: Path, family: Family | None, networks: Mapping[str, Any]
 
 
 def _component(
-    folder: Path, part: str, origin: tuple[str, str], config: Mapping[str, Any], family: Family | None
+    folder: Path,
+    part: str,
+    origin: tuple[str, str],
+    config: Mapping[str, Any],
+    family: Family | None,
+    elsewhere: Weights | None,
 ) -> ComponentDescription:
     library, class_name = origin
     if not _is_network(class_name):
         return ComponentDescription(
             name=part, library=library, class_name=class_name, folder=folder, config=config, role=None
         )
+    if isinstance(elsewhere, FileView):
+        return _seen(folder, part, origin, config, family, elsewhere)
+    folder = elsewhere or folder
     weights = find_weight_files(folder, library=library)
     if weights is None:
         raise ModelError(f"`{part}` has no weights: no `.safetensors` or `.bin` in `{folder}`", hint=AGAIN)
@@ -309,6 +339,26 @@ def _component(
         weight_bytes=sum(by_dtype.values()) if complete else sum(path.stat().st_size for path in weights.files),
         weight_values=sum(header.values for header in read) if complete else None,
         dtype=DTYPE_NAMES.get(most, most) if most is not None else None,
+    )
+
+
+def _seen(
+    folder: Path, part: str, origin: tuple[str, str], config: Mapping[str, Any], family: Family | None, view: FileView
+) -> ComponentDescription:
+    by_dtype = view.bytes_by_dtype()
+    most = max(by_dtype, key=lambda dtype: by_dtype[dtype])
+    return ComponentDescription(
+        name=part,
+        library=origin[0],
+        class_name=origin[1],
+        folder=folder,
+        config=config,
+        role=role_for(part, family),
+        weights=WeightFiles(files=(view.path,), index=None, variant=None),
+        weight_bytes=sum(by_dtype.values()),
+        weight_values=view.values,
+        dtype=DTYPE_NAMES.get(most, most),
+        view=view,
     )
 
 

@@ -25,10 +25,12 @@ _NOT_CONTENT = frozenset({".md", ".png", ".jpg", ".jpeg", ".gif", ".webp"})
 def content_files(description: ModelDescription) -> list[tuple[str, Path]]:
     """The files that decide what the model computes, by path relative to its folder, sorted.
 
+    A file that lies elsewhere is named by the part that takes it.
+
     Of a network its config and the weights that would be loaded; of any other part all files; the index; and the
     Python files, if it runs any.
     """
-    root = description.path
+    root = description.config_folder
     found = {INDEX_FILE: root / INDEX_FILE}
     for component in description.components.values():
         if component.weights is None:
@@ -36,10 +38,14 @@ def content_files(description: ModelDescription) -> list[tuple[str, Path]]:
         else:
             paths = [component.folder / "config.json", *component.weights.files]
             paths += [component.weights.index] if component.weights.index else []
-        found.update({path.relative_to(root).as_posix(): path for path in paths})
+        found.update({_relative(path, root, component.name): path for path in paths})
     if description.custom_code:
         found.update({path.relative_to(root).as_posix(): path for path in root.rglob("*.py")})
     return sorted((name, path) for name, path in found.items() if path.suffix.lower() not in _NOT_CONTENT)
+
+
+def _relative(path: Path, root: Path, part: str) -> str:
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else f"{part}/{path.name}"
 
 
 class Identities:
@@ -130,7 +136,7 @@ class Identities:
 
 def stamp(description: ModelDescription) -> str:
     """Changes whenever a file of the model is replaced; costs no reading."""
-    stamps = [(name, *_stamp(path)) for name, path in content_files(description)]
+    stamps = [(str(path), *_stamp(path)) for _, path in content_files(description)]
     return hashlib.blake2b(repr(stamps).encode(), digest_size=8).hexdigest()
 
 

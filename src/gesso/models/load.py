@@ -1,6 +1,5 @@
 """A model folder becomes modules: plain, on the CPU, in evaluation mode. Nothing is fetched from a network."""
 
-import importlib
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,10 +20,7 @@ from gesso.models.folder import (
     is_processor_for_text,
     verify,
 )
-from gesso.models.network import LOADING, load_network, quiet_libraries, unreadable
-
-_RENAMED = {"CLIPFeatureExtractor": "CLIPImageProcessor"}
-"""Classes that old folders name and that transformers 5 has under another name."""
+from gesso.models.network import LOADING, class_of, load_network, quiet_libraries, unreadable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,14 +71,17 @@ def load(
         pipeline_class = _pipeline_class(description)
         parameters = inspect.signature(pipeline_class.__init__).parameters
         wanted = _wanted(description, parameters, safety_checker=safety_checker)
-        classes = {part.name: _class_of(part) for part in wanted}
+        classes = {part.name: class_of(part) for part in wanted}
         others = {part.name: _load_other(part, classes[part.name]) for part in wanted if _is_other(part)}
     _check_required(description, pipeline_class, parameters, classes)
     modules: dict[str, nn.Module] = {}
     notes = [
-        f"`{name}` is named in `{INDEX_FILE}`, and `{description.pipeline_class}` does not take it"
-        for name in description.components
-        if name not in parameters
+        *description.notes,
+        *(
+            f"`{name}` is named in `{INDEX_FILE}`, and `{description.pipeline_class}` does not take it"
+            for name in description.components
+            if name not in parameters
+        ),
     ]
     own_memory = device.partition(":")[0] == "cpu"
     for part in wanted:
@@ -140,23 +139,6 @@ def _pipeline_class(description: ModelDescription) -> type[Any]:
             f"`{description.name}` needs `{description.pipeline_class}`, "
             f"which diffusers {diffusers.__version__} does not have",
             hint="a newer diffusers may: `pip install --upgrade diffusers`",
-        )
-    return cls
-
-
-def _class_of(part: ComponentDescription) -> type[Any]:
-    name = _RENAMED.get(part.class_name, part.class_name) if part.library == "transformers" else part.class_name
-    if part.library == "transformers":
-        library: Any = transformers
-    elif part.library == "diffusers":
-        library = diffusers
-    else:  # a class that lives beside its pipeline, such as the safety checker
-        library = importlib.import_module(f"diffusers.pipelines.{part.library}")
-    cls = getattr(library, name, None)
-    if not isinstance(cls, type):
-        raise ModelError(
-            f"`{part.name}` is a `{part.class_name}`, which {library.__name__} here does not have",
-            hint="newer versions may: `pip install --upgrade diffusers transformers`",
         )
     return cls
 

@@ -8,19 +8,28 @@ belongs to this thread alone, gives the new tensors their dtype instead.
 Both libraries also only warn when weights are missing from the file, and go on with random ones. Here that is an error.
 """
 
+import importlib
 import threading
 import types
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Final, cast
 
+import accelerate
+import diffusers
 import torch
+import transformers
+from diffusers.models.model_loading_utils import load_model_dict_into_meta
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from gesso.core.errors import ModelError
 from gesso.models.folder import ComponentDescription
+from gesso.models.single_files.maps.text import published
+from gesso.models.single_files.tensors import tensors_of
+from gesso.models.views import FileView
 
 LOADING: Final = threading.Lock()
 """Both libraries patch initialisers for all threads while they build a network: one at a time."""
@@ -29,6 +38,30 @@ _FLOAT_FACTORIES: Final = frozenset(
     {torch.empty, torch.zeros, torch.ones, torch.rand, torch.randn, torch.linspace, torch.logspace, torch.eye}
 )
 _SHOWN_KEYS: Final = 3
+_RENAMED: Final = {"CLIPFeatureExtractor": "CLIPImageProcessor"}
+"""Classes that old folders name and that transformers 5 has under another name."""
+
+
+def class_of(part: ComponentDescription) -> type[Any]:
+    """The class of a part, imported.
+
+    Raises:
+        ModelError: the libraries here do not have it.
+    """
+    name = _RENAMED.get(part.class_name, part.class_name) if part.library == "transformers" else part.class_name
+    if part.library == "transformers":
+        library: Any = transformers
+    elif part.library == "diffusers":
+        library = diffusers
+    else:  # a class that lives beside its pipeline, such as the safety checker
+        library = importlib.import_module(f"diffusers.pipelines.{part.library}")
+    cls = getattr(library, name, None)
+    if not isinstance(cls, type):
+        raise ModelError(
+            f"`{part.name}` is a `{part.class_name}`, which {library.__name__} here does not have",
+            hint="newer versions may: `pip install --upgrade diffusers transformers`",
+        )
+    return cls
 
 
 def load_network(
@@ -59,6 +92,8 @@ def load_network(
 
 
 def _read(component: ComponentDescription, cls: type[nn.Module], dtype: torch.dtype) -> tuple[nn.Module, Any]:
+    if component.view is not None:
+        return _read_view(component, component.view, cls, dtype)
     assert component.weights is not None
     default = torch.get_default_dtype()
     options: dict[str, Any] = {
@@ -79,6 +114,60 @@ def _read(component: ComponentDescription, cls: type[nn.Module], dtype: torch.dt
         raise unreadable(component.name, component.folder, error) from error
     module.__class__ = cls
     return module, info
+
+
+def _read_view(
+    component: ComponentDescription, view: FileView, cls: type[nn.Module], dtype: torch.dtype
+) -> tuple[nn.Module, Any]:
+    """As `_read`, of weights that have other names or other networks beside them in their file."""
+    tensors = tensors_of(view)
+    try:
+        if hasattr(cls, "get_init_context"):
+            options = {"state_dict": tensors, "output_loading_info": True, "dtype": torch.get_default_dtype()}
+            return _read_with_transformers(component.folder, cls, dtype, options)
+        with _DefaultDtype(dtype), accelerate.init_empty_weights():
+            module = cast(Any, cls).from_config(cast(Any, cls).load_config(str(component.folder)))
+        expected = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
+        kept = getattr(cls, "_keep_in_fp32_modules", None) if dtype == torch.float16 else None
+        others = [name for name, shape in expected.items() if name in tensors and tuple(tensors[name].shape) != shape]
+        if not others:
+            load_model_dict_into_meta(module, OrderedDict(tensors), dtype=dtype, keep_in_fp32_modules=kept or [])
+    except Exception as error:  # the boundary: libraries raise anything here, down to bare `Exception`
+        raise unreadable(component.name, view.path, error) from error
+    return module, {
+        "missing_keys": expected.keys() - tensors.keys(),
+        "unexpected_keys": tensors.keys() - expected.keys(),
+        "mismatched_keys": [(name,) for name in others],
+    }
+
+
+def tensor_shapes(component: ComponentDescription) -> dict[str, tuple[int, ...]]:
+    """Shape of every tensor that a network has by its config, under their published names. Takes no memory for them."""
+    cls = class_of(component)
+    with quiet_libraries(), LOADING, torch.device("meta"):
+        if hasattr(cls, "load_config"):
+            module = cls.from_config(cls.load_config(str(component.folder)))
+        else:
+            module = cls(cls.config_class.from_pretrained(str(component.folder)))
+    kept = module.state_dict()
+    tensors = [*module.named_parameters(), *((name, kept[name]) for name, _ in module.named_buffers() if name in kept)]
+    return {published(name): tuple(tensor.shape) for name, tensor in tensors}
+
+
+def check_structure(component: ComponentDescription, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """Compare the tensors of a network's files, by their published names, with those that it has by its config.
+
+    Raises:
+        ModelError: one is missing, or of another shape.
+    """
+    expected = tensor_shapes(component)
+    _refuse_gaps(
+        component,
+        {
+            "missing_keys": expected.keys() - shapes.keys(),
+            "mismatched_keys": [(name,) for name in expected.keys() & shapes.keys() if expected[name] != shapes[name]],
+        },
+    )
 
 
 def unreadable(name: str, folder: Path, error: Exception) -> ModelError:
@@ -168,7 +257,11 @@ def _read_with_transformers(
         return cast(Any, super(loader, module))._get_dtype_plan(dtype)
 
     loader = _renewed(cls, {"get_init_context": classmethod(local_context), "_get_dtype_plan": plan})
-    module, info = loader.from_pretrained(str(folder), **options)
+    if "state_dict" in options:
+        config = cast(Any, cls).config_class.from_pretrained(str(folder))
+        module, info = loader.from_pretrained(None, config=config, **options)
+    else:
+        module, info = loader.from_pretrained(str(folder), **options)
     module.__class__ = cls
     for part in module.modules():
         _tell_dtype(getattr(part, "config", None), dtype)

@@ -4,6 +4,7 @@ import os
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 from gesso.core import addresses
@@ -19,6 +20,7 @@ from gesso.models.places import LinkedFolder, Place, recognise_link
 from gesso.models.pulling.origin import fetched_files
 from gesso.models.pulling.sources import could_be, endpoints_of, reference
 from gesso.models.recognition.kinds import Kind
+from gesso.models.single_files.assemble import Parts, describe_file, describe_with_parts
 
 MAX_DEPTH = 3
 """Folders below a model folder in which models are looked for: `author/model/version`."""
@@ -43,10 +45,15 @@ class BrokenModel(NamedTuple):
 
 BrokenModels = list[BrokenModel]
 BrokenLinks = list[tuple[Path, ModelError]]
+NO_PARTS: Parts = MappingProxyType({})
 
 
 FolderState = tuple[tuple[str, int, int, int], ...]
 """Name, inode, time of change and size of whatever lies in a model folder."""
+
+
+Key = tuple[Path, str | None, tuple[tuple[str, str], ...]]
+"""Where a model is, its name, and the parts that come from elsewhere."""
 
 
 class ModelStore:
@@ -69,7 +76,7 @@ class ModelStore:
         self._linked = tuple(_at_home(folder) for folder in settings.linked_folders)
         self._bundled = dict(bundled or {})
         self._hub_cache = hub_cache if hub_cache is not None else default_hub_cache()
-        self._read: dict[tuple[Path, str | None], tuple[FolderState, ModelDescription]] = {}
+        self._read: dict[Key, tuple[FolderState, ModelDescription]] = {}
         self.catalogue = FileCatalogue(self._file_places, self._places, settings.cache_folder)
 
     def list(self) -> Models:
@@ -80,9 +87,12 @@ class ModelStore:
         """Folders that look like models and are not usable, with the reason."""
         return self._described()[1]
 
-    def find(self, name: str) -> ModelDescription:
-        """The model called `name`: one that `list` shows, a path to a folder, a hub id in the local cache, a known
-        base that is here, where something that was fetched is from, or a weight file by its name or hash.
+    def find(self, name: str, parts: Parts = NO_PARTS) -> ModelDescription:
+        """The model called `name`: one that `list` shows, a path to a folder or a single file, a hub id in the local
+        cache, a known base that is here, where something fetched is from, or a weight file by its name or hash.
+
+        Args:
+            parts: networks and vocabularies that come from elsewhere: part of the pipeline → file or folder.
 
         Raises:
             UnknownNameError: there is none; the nearest names are in the hint. `NotHereError` if it could be fetched.
@@ -90,19 +100,19 @@ class ModelStore:
         """
         path = _at_home(name)
         if _looks_like_path(name):  # which no name does: nothing to search
-            return self._describe(path, None)  # or raises, and says what is there instead
+            return self._describe(path, None, parts)  # or raises, and says what is there instead
         places = self._bundled if name in self._bundled else self._places()
         if name in places:
-            return self._describe(places[name], name)
+            return self._describe(places[name], name, parts)
         if name and os.path.lexists(path):
-            return self._describe(path, None)
+            return self._describe(path, None, parts)
         base = base_named(name)
         for hub_id in base.hub_ids if base is not None else ():
             if hub_id in places:
-                return self._describe(places[hub_id], hub_id)
+                return self._describe(places[hub_id], hub_id, parts)
         if (fetched := self._fetched(name)) is not None:
-            return self._describe(fetched, None)
-        return self._describe(self._model_file(name, [*places]).path, name)
+            return self._describe(fetched, None, parts)
+        return self._describe(self._model_file(name, [*places]).path, name, parts)
 
     def files(self, *, kinds: Collection[Kind] | None = None) -> Files:
         """Every weight file in the model folders, the linked ones and the hub's cache, or those of some kinds.
@@ -157,13 +167,22 @@ class ModelStore:
         """Whether `name` is the name of a model, and not only a path."""
         return not _looks_like_path(name) and (name in self._bundled or name in self._places())
 
-    def _describe(self, path: Path, name: str | None) -> ModelDescription:
-        state = _state(path)  # from before: a change during the reading shows the next time
-        known = self._read.get((path, name))
+    def _describe(self, path: Path, name: str | None, parts: Parts = NO_PARTS) -> ModelDescription:
+        key = (path, name, tuple(sorted(parts.items())))
+        places = (path, *(_at_home(place) for place in parts.values()))
+        state = tuple(
+            entry for place in places for entry in _state(place)
+        )  # from before: a change during the reading shows the next time
+        known = self._read.get(key)
         if known is not None and known[0] == state:
             return known[1]
-        description = describe(path, name=name)
-        self._read[path, name] = state, description
+        if os.path.isfile(path):  # false also for what is no name of a file
+            description = describe_file(path, cache_folder=self._settings.cache_folder, parts=parts, name=name)
+        else:
+            description = describe(path, name=name)
+            if parts:
+                description = describe_with_parts(description, parts, cache_folder=self._settings.cache_folder)
+        self._read[key] = state, description
         return description
 
     def _fetched(self, name: str) -> Path | None:
@@ -297,6 +316,9 @@ def _entries(folder: str, *, depth: int) -> Iterator[tuple[str, int, int, int]]:
                 yield entry.path, status.st_ino, status.st_ctime_ns, status.st_size
                 if depth and entry.is_dir():
                     yield from _entries(entry.path, depth=depth - 1)
+    except NotADirectoryError:
+        status = os.stat(folder)
+        yield folder, status.st_ino, status.st_ctime_ns, status.st_size
     except OSError:  # `describe` says what is wrong with it
         yield folder, 0, 0, 0
 

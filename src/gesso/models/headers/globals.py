@@ -53,6 +53,17 @@ REBUILD_PARAMETER = frozenset(
 )
 REBUILD_FROM_TYPE = "torch._tensor._rebuild_from_type_v2"
 
+STAND_INS = frozenset(
+    {
+        "numpy.dtype",
+        "numpy.core.multiarray.scalar",
+        "numpy._core.multiarray.scalar",
+        # Stable Diffusion 1.4 was published with the settings of its trainer.
+        "pytorch_lightning.callbacks.model_checkpoint.ModelCheckpoint",
+    }
+)
+"""What trainers leave beside the weights, and torch's own unpickler refuses: it is given something inert instead."""
+
 _INERT = frozenset(
     {
         "collections.defaultdict",
@@ -76,14 +87,10 @@ _INERT = frozenset(
         "torch.strided",
         "torch.serialization._get_layout",
         "torch._utils._rebuild_device_tensor_from_numpy",
-        "numpy.dtype",
         "numpy.ndarray",
-        "numpy.core.multiarray.scalar",
         "numpy.core.multiarray._reconstruct",
-        "numpy._core.multiarray.scalar",
         "numpy._core.multiarray._reconstruct",
-        # Stable Diffusion 1.4 was published with the settings of its trainer.
-        "pytorch_lightning.callbacks.model_checkpoint.ModelCheckpoint",
+        *STAND_INS,
     }
 )
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from gesso.core.errors import ModelError
-from gesso.models.headers.base import DamagedFileError, NotWeightsError, WeightsHeader
+from gesso.models.headers.base import DamagedFileError, FileFormat, NotWeightsError, WeightsHeader
 from gesso.models.headers.gguf import MAGIC, read_gguf
 from gesso.models.headers.safetensors import read_safetensors
 from gesso.models.headers.torch_files import read_torch_pickle, read_torch_zip
@@ -40,6 +40,22 @@ def read_weights_header(path: Path) -> WeightsHeader:
         ) from error
 
 
+def format_of(path: Path) -> FileFormat:
+    """The format of the weights file at `path`, by its first bytes.
+
+    Raises:
+        ModelError: it cannot be read, or is no weights file.
+    """
+    try:
+        with path.open("rb") as file:
+            reader = _reader(path, file.read(_BEGINNING_BYTES), path.stat().st_size)
+    except OSError as error:
+        raise ModelError(
+            f"`{path}` could not be read: {error.strerror or error}", hint="check the path and the rights of the file"
+        ) from error
+    return _FORMATS[reader]
+
+
 def _reader(path: Path, beginning: bytes, size: int) -> Callable[[Path], WeightsHeader]:
     if size == 0:
         raise DamagedFileError(path, "is empty")
@@ -52,6 +68,14 @@ def _reader(path: Path, beginning: bytes, size: int) -> Callable[[Path], Weights
     if beginning[:1] == b"\x80" and beginning[1:2] and beginning[1] in _PICKLE_PROTOCOLS:
         return read_torch_pickle
     raise _something_else(path, beginning)
+
+
+_FORMATS: dict[Callable[[Path], WeightsHeader], FileFormat] = {
+    read_safetensors: FileFormat.SAFETENSORS,
+    read_gguf: FileFormat.GGUF,
+    read_torch_zip: FileFormat.TORCH_ZIP,
+    read_torch_pickle: FileFormat.TORCH_PICKLE,
+}
 
 
 def _is_safetensors(beginning: bytes, size: int) -> bool:

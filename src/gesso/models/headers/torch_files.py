@@ -33,7 +33,6 @@ MAX_RATIO = 100
 MAX_DEPTH = 12
 """Of dicts in dicts in which tensors are looked for."""
 MAX_TENSORS = 200_000
-MAX_FACT_CHARACTERS = 1000
 _DESCRIPTION = "data.pkl"
 _MAGIC = 0x1950A86A20F9469CFC6C
 _SAFE = "do not load it; get a `.safetensors` file of the same weights"
@@ -46,6 +45,24 @@ def read_torch_zip(path: Path) -> WeightsHeader:
     Raises:
         ModelError: it is cut off, not by `torch.save`, a bomb, or names a global that weights do not need.
     """
+    root, storages = _opened(path)
+    stored = {key: member.file_size for key, member in storages.items()}
+    return _header(path, FileFormat.TORCH_ZIP, root, stored, path.stat().st_size)
+
+
+def stored_in_zip(path: Path) -> tuple[dict[str, StoredTensor], dict[str, zipfile.ZipInfo]]:
+    """(every tensor in the zip at `path` by its name, the member that holds each storage by the storage's key)
+
+    Raises:
+        ModelError: as `read_torch_zip`.
+    """
+    root, storages = _opened(path)
+    stored = {key: member.file_size for key, member in storages.items()}
+    _header(path, FileFormat.TORCH_ZIP, root, stored, path.stat().st_size)
+    return dict(_tensors(root)), storages
+
+
+def _opened(path: Path) -> tuple[Any, dict[str, zipfile.ZipInfo]]:
     size = path.stat().st_size
     try:
         with zipfile.ZipFile(path) as archive:
@@ -60,10 +77,9 @@ def read_torch_zip(path: Path) -> WeightsHeader:
         raise DamagedFileError(path, f"is truncated or damaged: {error}") from error
     if len(text) > MAX_PICKLE_BYTES:  # more than its directory said
         raise _bomb(path, name, "unpacks to more than it declares")
-    root = _value(path, BytesIO(text))
     folder = name.removesuffix(_DESCRIPTION)
-    stored = {key.removeprefix(f"{folder}data/"): member.file_size for key, member in members.items()}
-    return _header(path, FileFormat.TORCH_ZIP, root, stored, size)
+    storages = {key.removeprefix(f"{folder}data/"): member for key, member in members.items()}
+    return _value(path, BytesIO(text)), storages
 
 
 def read_torch_pickle(path: Path) -> WeightsHeader:
@@ -200,7 +216,7 @@ def _facts(root: Any) -> dict[str, str]:
         return {}
     facts = cast("dict[Any, Any]", root)
     return {
-        str(key): str(value)[:MAX_FACT_CHARACTERS]
+        str(key): str(value)
         for key, value in facts.items()
         if isinstance(value, str | bool | float) or (isinstance(value, int) and abs(value) < 2**63)
     }
