@@ -168,7 +168,8 @@ def test_a_mistake_at_the_shell_is_told_before_any_work(
     ("options", "words"),
     [
         (["--model", "prmer"], ("Unknown model: `prmer`", "nearest: primer")),
-        (["--model", "file.safetensors"], ("is a file, and a model is a folder",)),
+        (["--model", "file.safetensors"], ("`file.safetensors` is empty",)),
+        (["--part", "voice=x"], ("There is no part `voice`",)),
         (["--model", ""], ("Unknown model: ``",)),
         (["--sampler", "eulr"], ("Unknown sampler: `eulr`", "nearest: Euler")),
         (["--steps", "1000"], ("1000 steps", "1 to 999")),

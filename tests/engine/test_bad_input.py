@@ -40,6 +40,7 @@ from gesso.core.requests import ImageRequest
 from gesso.engine.pictures import encode, read_recipe
 from gesso.engine.replay import replay
 from gesso.engine.studio import Studio
+from gesso.models.headers.base import NotWeightsError
 
 Damage = Callable[[Path], None]
 
@@ -118,9 +119,9 @@ REFUSED: list[tuple[dict[str, Any], type[GessoError], tuple[str, ...]]] = [
     ({"model": "/" + "x" * 5000}, ModelError, ("could not be read", "check the path")),
     ({"model": "a\0b"}, UnknownNameError, ("Unknown model",)),
     ({"model": "~nobody-of-that-name/x"}, ModelError, ("There is no folder",)),
-    ({"model": __file__}, ModelError, ("is not a file of weights", "can be read")),
+    ({"model": __file__}, NotWeightsError, ("is not a file of weights", "can be read")),
     ({"parts": {"voice": "x"}}, ModelError, ("There is no part `voice`", "it takes", "vae")),
-    ({"parts": {"vae": "nowhere"}}, ModelError, ("`nowhere`",)),
+    ({"parts": {"vae": "nowhere"}}, ModelError, ("There is no file or folder `nowhere`", "check the path")),
     ({"model": "/"}, ModelError, ("is not a model folder", "model_index.json")),
     ({"sampler": "eular"}, UnknownNameError, ("Unknown sampler: `eular`", "nearest: Euler")),
     ({"schedule": "karas"}, UnknownNameError, ("Unknown schedule: `karas`", "nearest: karras")),

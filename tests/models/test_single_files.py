@@ -147,7 +147,7 @@ def test_parts_are_taken_from_checkpoints_files_and_folders(one_file: Path, tmp_
         ({"vae": "{zoo}/text_encoder/model.safetensors"}, "holds no VAE, asked for as `vae`"),
         ({"vae": "{zoo}/unet"}, "holds a `UNet2DConditionModel`, and `vae` is a `AutoencoderKL`"),
         ({"voice": "{zoo}/vae"}, "There is no part `voice`"),
-        ({"vae": "{zoo}/nothing.safetensors"}, "nothing.safetensors"),
+        ({"vae": "{zoo}/nothing.safetensors"}, "There is no file or folder"),
         ({"tokenizer": "{zoo}/vae/config.json"}, "is no folder, asked for as `tokenizer`"),
     ],
     ids=["another network", "another folder", "no such part", "no such file", "a file of a vocabulary"],

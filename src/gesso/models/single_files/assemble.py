@@ -5,6 +5,7 @@ of which file are its own.
 """
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -152,6 +153,8 @@ def _take_parts(draft: _Draft, parts: Parts) -> None:
         if not isinstance(draft.index.get(name), list) or name == "scheduler":
             takes = ", ".join(sorted(name for name, value in draft.index.items() if isinstance(value, list)))
             raise ModelError(f"There is no part `{name}` of `{draft.index['_class_name']}`", hint=f"it takes {takes}")
+        if not os.path.lexists(path):
+            raise ModelError(f"There is no file or folder `{place}`, asked for as `{name}`", hint="check the path")
         if path.is_dir():
             _take_folder(draft, name, path)
         elif name in draft.networks:
