@@ -51,9 +51,9 @@ def test_pictures_with_an_adapter_tell_of_it(command: Command, adapter: Path) ->
     ran = command("generate", "a red star", *SHORT, "--lora", "red-is-blue:0.5", "--out", "one.png", "--json")
     assert (ran.code, ran.err) == (0, "")
     (told,) = ran.data["adapters"]
-    assert (told["name"], told["matched_keys"], told["ignored_keys"]) == ("red-is-blue", 36, 0)
+    assert (told["name"], told["matched_keys"], told["ignored_keys"]) == ("red-is-blue", 42, 0)
     shown = command("show", "one.png").out
-    assert "adapter    red-is-blue:0.5: LoRA on 12 layers of `unet`; 36 keys matched, 0 converted, 0 ignored" in shown
+    assert "adapter    red-is-blue:0.5: LoRA on 14 layers of `unet`; 42 keys matched, 0 converted, 0 ignored" in shown
     assert "Lora hashes:" in shown
 
 
@@ -76,7 +76,7 @@ def test_ignored_keys_are_a_warning_and_with_strict_an_error(command: Command, a
     save_file({**tensors, "lora_unet_nowhere.diff": torch.ones(2)}, "models/odd.safetensors")
     ran = command("generate", "a red star", *SHORT, "--lora", "odd", "--out", "one.png", "--json")
     assert ran.code == 0
-    assert "warning: 1 of 37 keys of the adapter `odd` have no place in `primer` and are IGNORED" in ran.err
+    assert "warning: 1 of 43 keys of the adapter `odd` have no place in `primer` and are IGNORED" in ran.err
     assert "`lora_unet_nowhere.diff` (the model has no such layer)" in ran.err
     assert ran.data["adapters"][0]["ignored"] == {"lora_unet_nowhere.diff": "the model has no such layer"}
     strict = command("generate", "a red star", *SHORT, "--lora", "odd", "--strict", "--out", "two.png")
