@@ -44,8 +44,8 @@ def network(size: str, device: str) -> tuple[Any, dict[str, Any]]:
     if size == "primer":
         unet: Any = UNet2DConditionModel.from_pretrained(weights_folder() / "unet", torch_dtype=dtype)
     else:
-        unet = UNet2DConditionModel(**(_SDXL if size == "sdxl" else _SD1)).to(dtype)
-    unet = unet.to(device).eval().requires_grad_(False)
+        unet = UNet2DConditionModel(**(_SDXL if size == "sdxl" else _SD1))
+    unet = unet.to(device, dtype).eval().requires_grad_(False)
     side, width = unet.config.sample_size, unet.config.cross_attention_dim
     inputs: dict[str, Any] = {
         "sample": torch.randn(2, 4, side, side, device=device, dtype=dtype),

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
-from transformers import CLIPTextModel, CLIPTokenizerFast
+from transformers import CLIPTextModel, CLIPTokenizer
 
 from gesso.primer import weights_folder
 from gesso.primer.scene import COLOURS
@@ -27,7 +27,7 @@ KEPT = 0.1
 def _reader() -> tuple[Any, Any]:
     folder = weights_folder()
     return (
-        CLIPTokenizerFast.from_pretrained(folder / "tokenizer"),
+        CLIPTokenizer.from_pretrained(folder / "tokenizer"),
         CLIPTextModel.from_pretrained(folder / "text_encoder", dtype=torch.float32),
     )
 

@@ -314,7 +314,7 @@ def test_the_picture_is_that_of_a_model_with_changed_weights(kind: str, tmp_path
     networks = {name: part for name, part in networks.items() if isinstance(part, torch.nn.Module)}
     paths = {name: layouts.attention_paths(part) for name, part in networks.items()}
     changes = layouts.known_changes(networks, paths)
-    merged = {name: copy.deepcopy(part) for name, part in networks.items()}
+    merged: dict[str, Any] = {name: copy.deepcopy(part) for name, part in networks.items()}
     for change in changes:
         layer: Any = merged[change.network].get_submodule(change.path)
         layer.weight.data += change.delta

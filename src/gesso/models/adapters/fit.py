@@ -126,11 +126,8 @@ def _change(layer: StoredLayer, file: AdapterFile, shape: LayerShape) -> LayerCh
             low_rank = _low_rank(factors, scale, shape)
         case "LoHa":
             scale = _scale(layer, file, rank=factors["hada_w1_b"].shape[0])
-            product = hadamard(
-                *(factors[f"hada_{name}"] for name in ("w1_a", "w1_b", "w2_a", "w2_b")),
-                factors.get("hada_t1"),
-                factors.get("hada_t2"),
-            )
+            w1_a, w1_b, w2_a, w2_b = (factors[f"hada_{name}"] for name in ("w1_a", "w1_b", "w2_a", "w2_b"))
+            product = hadamard(w1_a, w1_b, w2_a, w2_b, factors.get("hada_t1"), factors.get("hada_t2"))
             dense = scale * _shaped(product, shape)
         case "LoKr":
             dense = _lokr(layer, file, factors, shape)
