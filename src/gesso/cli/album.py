@@ -65,6 +65,13 @@ class Album:
         """For JSON: where each picture is and the facts that tell it from others."""
         return [_entry(path) for path in self.paths]
 
+    def adapters(self) -> list[dict[str, Any]]:
+        """For JSON: what became of the keys of each adapter. All pictures of a request have the same."""
+        from gesso.engine.pictures import read_recipe
+
+        recipe = next((found for path in self.paths if (found := read_recipe(path).recipe) is not None), None)
+        return [] if recipe is None else [report.model_dump(mode="json") for report in recipe.run.adapters]
+
 
 def _opened(journal: Path | None) -> "RequestJournal | None":
     if journal is None:

@@ -16,6 +16,7 @@ _OPTIONS = {
     "width": "--size",
     "height": "--size",
     "arguments": "--set",
+    "adapters": "--lora",
     "output_format": "--format",
     "deadline_seconds": "--deadline",
 }

@@ -7,7 +7,7 @@ import typer
 
 from gesso.cli import options
 from gesso.cli.destination import check_writable, checked_format
-from gesso.cli.invocation import pairs, parts_from, settings_of
+from gesso.cli.invocation import adapters, pairs, parts_from, settings_of
 from gesso.cli.output import AsJson, print_json, print_warning
 from gesso.cli.show import check_picture
 from gesso.cli.size import parsed_size
@@ -31,6 +31,8 @@ def generate(  # one parameter for each option: that is how Typer declares them
     seed: options.Seed = None,
     count: options.Count = None,
     from_image: options.FromImage = None,
+    loras: options.Lora = None,
+    strict: options.Strict = None,
     steps: options.Steps = None,
     sampler: options.Sampler = None,
     schedule: options.Schedule = None,
@@ -91,6 +93,8 @@ def generate(  # one parameter for each option: that is how Typer declares them
         "eta_seed_offset": eta_seed_offset,
         "variation_seed": variation_seed,
         "variation_strength": variation_strength,
+        "adapters": adapters(loras),
+        "strict": strict,
         "device": device,
         "precision": precision,
         "exact": exact,
@@ -126,7 +130,10 @@ def _run(
         for path in album.removed:
             print_warning(f"`{path}` was removed after it was saved")
         if as_json and album.paths:
-            print_json({"images": album.as_list(), "warnings": warnings, "timings": timings.as_dict()})
+            told = album.adapters()
+            print_json(
+                {"images": album.as_list(), "adapters": told, "warnings": warnings, "timings": timings.as_dict()}
+            )
         elif album.paths:
             print("\n".join(str(path) for path in album.paths))
 

@@ -64,6 +64,22 @@ def parts_from(texts: list[str] | None) -> dict[str, str] | None:
     return _split("--part", texts) or None
 
 
+def adapters(texts: list[str] | None) -> tuple[dict[str, Any], ...] | None:
+    """The adapters of repeated `--lora`, as fields of `AdapterUse`. Raises `UsageError`."""
+    if not texts:
+        return None
+    from gesso.core.adapter_text import parse_adapter
+
+    found: list[dict[str, Any]] = []
+    for text in texts:
+        try:
+            found.append(parse_adapter(text).model_dump())
+        except ValueError as error:
+            hint = "write NAME, NAME:WEIGHT, NAME:WEIGHT:TEXT_WEIGHT, behind it @FROM-TO and ,BLOCK=FACTOR"
+            raise UsageError(f"`--lora {text}` is not understood: {error}", hint=hint) from error
+    return tuple(found)
+
+
 def _json_or_text(option: str, key: str, text: str) -> Any:
     try:
         return json.loads(text, parse_constant=_no_constant)

@@ -67,6 +67,19 @@ GuidanceRescale = Annotated[
 ClipSkip = Annotated[
     int | None, _option("Text encoder layer to read, from the end; 1 is the last.", panel=_SAMPLING, metavar="N")
 ]
+Lora = Annotated[
+    list[str] | None,
+    _option(
+        "A LoRA or one of its kin; may be repeated.",
+        "--lora",
+        panel=_PICTURE,
+        metavar="NAME[:WEIGHT[:TEXT_WEIGHT]][@FROM-TO][,BLOCK=FACTOR]",
+    ),
+]
+Strict = Annotated[
+    bool | None,
+    _option("Fail if a key of an adapter has no place.", "--strict/--no-strict", panel=_PICTURE),
+]
 Arguments = Annotated[
     list[str] | None,
     _option("An argument of the pipeline itself; may be repeated.", "--set", panel=_SAMPLING, metavar="KEY=VALUE"),

@@ -77,9 +77,20 @@ def _facts(recipe: "Recipe") -> list[tuple[str, str]]:
         ("sampler", f"{resolved.sampler}, schedule {resolved.schedule}, {resolved.steps} steps"),
         ("guidance", f"{resolved.guidance:g}, rescale {resolved.guidance_rescale:g}"),
         ("seed", f"{recipe.run.seed} (picture {recipe.run.index} of its request)"),
+        *_adapter_facts(recipe),
         ("precision", f"{resolved.precision}, VAE {resolved.vae_precision}, {'exact' if resolved.exact else 'fast'}"),
         *_run_facts(recipe.run),
     ]
+
+
+def _adapter_facts(recipe: "Recipe") -> list[tuple[str, str]]:
+    """Each adapter, and what became of its keys; an older recipe may not say the latter."""
+    from gesso.core.adapter_text import adapter_text
+
+    facts = [("adapter", adapter_text(adapter)) for adapter in recipe.resolved.adapters]
+    for index, report in enumerate(recipe.run.adapters[: len(facts)]):
+        facts[index] = ("adapter", f"{facts[index][1]}: {report.told()}")
+    return facts
 
 
 def _run_facts(run: "Run") -> list[tuple[str, str]]:

@@ -80,6 +80,32 @@ class Metering(Kept):
     forwards: int
 
 
+class AdapterReport(Kept):
+    """What became of every key of an adapter."""
+
+    name: str
+    sha256: str
+    algorithm: str
+    """`LoRA`, `LoHa`, …; several joined by `and`."""
+    layers: dict[str, int]
+    """Network → its layers that are changed."""
+    matched_keys: int
+    """Keys whose layers the model has under the very names of the adapter."""
+    converted_keys: int
+    """Keys whose layers the model has under other names."""
+    ignored_keys: int
+    ignored: dict[str, str]
+    """Some of the ignored keys → why."""
+    sampled: str | None = None
+    """How it wanted to be sampled, of an adapter that makes a model need few steps."""
+
+    def told(self) -> str:
+        """In one line."""
+        layers = " and ".join(f"{count} layers of `{network}`" for network, count in self.layers.items())
+        keys = f"{self.matched_keys} keys matched, {self.converted_keys} converted, {self.ignored_keys} ignored"
+        return f"{self.algorithm} on {layers}; {keys}{f'; {self.sampled}' if self.sampled else ''}"
+
+
 class Run(Kept):
     """How one picture came to be."""
 
@@ -96,6 +122,7 @@ class Run(Kept):
     """Of the RGB bytes before encoding."""
     metering: Metering
     warnings: tuple[str, ...] = ()
+    adapters: tuple[AdapterReport, ...] = ()
 
 
 class Recipe(Kept):
@@ -113,10 +140,12 @@ class Recipe(Kept):
         return self.model_dump_json(by_alias=True)
 
     def again(self, **overrides: Any) -> ImageRequest:
-        """The request that makes this picture again: what was asked, with the noise that was decided."""
+        """The request that makes this picture again: what was asked, with the noise and adapter files decided on."""
         image = self.resolved.for_image(self.run.index)
         noise: dict[str, Any] = {"seed": self.run.seed, "noise_source": image.noise_source, "count": 1}
         if image.variation_strength:
             noise["variation_seed"] = image.variation_seed
+        if image.adapters:
+            noise["adapters"] = [adapter.model_dump() for adapter in image.adapters]
         asked = self.asked.model_dump() | noise | overrides
         return ImageRequest.model_validate(asked)

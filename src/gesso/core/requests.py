@@ -48,6 +48,38 @@ class Value(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
+class AdapterUse(Value):
+    """An adapter (a LoRA or one of its kin) in a request."""
+
+    name: str
+    """A file in the model folders, by its name without the ending; or a path."""
+    weight: float = 1.0
+    """Of its changes to the denoiser; negative ones turn it round."""
+    text_encoder_weight: float | None = None
+    """Of its changes to the text encoders; `None` is `weight`."""
+    blocks: dict[str, float] = Field(default_factory=dict[str, float])
+    """How path names of layers begin → a factor on their weight; the longest that fits counts, 1 where none does."""
+    start: float = 0.0
+    """Share of the steps after which it begins, 0 to 1."""
+    stop: float = 1.0
+    """Share of the steps after which it ends."""
+    sha256: str | None = None
+    """Of the file; another is refused. `None` takes the file as it is."""
+
+
+class ResolvedAdapter(Value):
+    """An adapter as it will be applied. The fields are those of `AdapterUse`, decided."""
+
+    name: str
+    """What it is found by again: its name, or its path if it was asked for by path."""
+    weight: float
+    text_encoder_weight: float
+    blocks: dict[str, float]
+    start: float
+    stop: float
+    sha256: str
+
+
 class ImageRequest(Value):
     """What was asked. A field that is `None` is decided by the model, the machine and the settings."""
 
@@ -97,6 +129,10 @@ class ImageRequest(Value):
     """Bytes that do not depend on what else runs at the time (fixed batch shapes; slower)."""
     arguments: dict[ArgumentName, Any] = Field(default_factory=dict)
     """Further arguments of the pipeline's own `__call__`; one that it does not take is refused."""
+    adapters: tuple[AdapterUse, ...] = ()
+    """Applied together, in this order."""
+    strict: bool = False
+    """A key of an adapter that finds no place in the model is an error instead of a warning."""
     output_format: OutputFormat | None = None
     priority: int = 0
     """Higher goes first, at the next step of what runs. -100 to 100."""
@@ -149,6 +185,8 @@ class ResolvedImageRequest(Value):
     """Means nothing where `variation_strength` is 0."""
     variation_strength: float = 0.0
     parts: dict[ArgumentName, str] = Field(default_factory=dict)
+    adapters: tuple[ResolvedAdapter, ...] = ()
+    strict: bool = False
 
     def for_image(self, index: int) -> "ResolvedImageRequest":
         """The request that makes only picture `index` of this one."""

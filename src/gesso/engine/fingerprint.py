@@ -8,6 +8,7 @@ import torch
 from gesso.components.worker import DeviceWorker
 from gesso.core.recipe import Fingerprint
 from gesso.core.requests import ResolvedImageRequest
+from gesso.engine.adapters import described
 
 _PACKAGES = ("gesso", "diffusers", "transformers")
 
@@ -39,4 +40,5 @@ def fingerprint_of(
         attention="sdpa",
         vae_tiling=vae_tiling,
         weights=weights,
+        adapters=tuple(described(adapter) for adapter in resolved.adapters),
     )

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from gesso.core.adapter_text import adapter_text
 from gesso.core.recipe import Recipe
 from gesso.core.requests import NoiseSource, ResolvedImageRequest
 from gesso.core.units import parse_size
@@ -100,6 +101,7 @@ def write(recipe: Recipe) -> str:
         "ENSD": resolved.eta_seed_offset or None,
         "RNG": resolved.noise_source.upper(),
         "CFG rescale": resolved.guidance_rescale or None,
+        **_adapter_pairs(resolved),
         "Version": _version(recipe),
     }
     lines = [resolved.prompt]
@@ -177,6 +179,19 @@ def _chance_pairs(resolved: ResolvedImageRequest) -> dict[str, Any]:
     }
 
 
+def _adapter_pairs(resolved: ResolvedImageRequest) -> dict[str, Any]:
+    """The digests under the key by which sites know adapters; how they were applied is a word of ours."""
+    if not resolved.adapters:
+        return {}
+    named = [
+        (Path(adapter.name).stem if _is_path(adapter.name) else adapter.name, adapter) for adapter in resolved.adapters
+    ]
+    return {
+        "Lora hashes": ", ".join(f"{name}: {adapter.sha256[:HASH_DIGITS]}" for name, adapter in named),
+        "Adapters": " ".join(adapter_text(adapter, name=name) for name, adapter in named),
+    }
+
+
 def _finite(text: str) -> float:
     """A number; AUTOMATIC1111 writes `inf` where there is no limit."""
     number = float(text)
@@ -199,8 +214,11 @@ def _short_hash(weights: str) -> str | None:
 
 def _model_name(model: str) -> str:
     """A hub id stays; of a path only the last part, for a picture is shown to people whom the rest does not concern."""
-    path = Path(model)
-    return path.name if path.is_absolute() or "\\" in model or model.startswith((".", "~")) else model
+    return Path(model).name if _is_path(model) else model
+
+
+def _is_path(name: str) -> bool:
+    return Path(name).is_absolute() or "\\" in name or name.startswith((".", "~"))
 
 
 def _version(recipe: Recipe) -> str | None:

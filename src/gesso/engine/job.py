@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol
 
 import torch
@@ -11,17 +12,19 @@ import torch
 from gesso.components.journal import Journal
 from gesso.components.metering import Meter
 from gesso.components.scope import ImageScope, entered
+from gesso.components.state import CallState
 from gesso.components.trace import Placements, TraceRecorder
 from gesso.components.turns import Turn, Turns
 from gesso.core.errors import CancelledError, ClosedError, DeadlineError, GessoError, drop_frames
 from gesso.core.events import Cancelled, Completed, Failed, ImageCompleted, ImageStarted, Warned
-from gesso.core.recipe import Fingerprint
+from gesso.core.recipe import AdapterReport, Fingerprint
 from gesso.core.requests import ResolvedImageRequest
 from gesso.core.settings import Settings
+from gesso.engine.adapters import AppliedAdapters
 from gesso.engine.fingerprint import fingerprint_of
 from gesso.engine.handle import Handle, Picture, Result
 from gesso.engine.hosted_model import HostedModel, hosted_component
-from gesso.engine.make import call_states, make_image, picture_of
+from gesso.engine.make import call_states, is_tiled, make_image, picture_of
 from gesso.engine.pool import ImagePool
 from gesso.engine.prompting import prompt_arguments
 from gesso.engine.resume import RequestJournal
@@ -37,6 +40,10 @@ class Workshop(Protocol):
 
     def hosted(self, resolved: ResolvedImageRequest, job: "Job") -> AbstractContextManager[HostedModel]:
         """The model of a request, in memory for the length of the block; `job` is told of the loading."""
+        ...
+
+    def applied(self, model: HostedModel, job: "Job") -> AbstractContextManager[AppliedAdapters]:
+        """The adapters of a request on its model, for the length of the block; `job` is told what does not fit."""
         ...
 
     def weights_identity(self, model: HostedModel, *, wait: bool) -> str:
@@ -68,6 +75,7 @@ class Job:
     _started: int = 0
     _ended: int = 0
     _model: HostedModel | None = None
+    _adapters: AppliedAdapters | None = None
     _conditioning: Mapping[str, Any] | None = None
     _conditioning_trace: TraceRecorder = field(default_factory=TraceRecorder)
     _first_meter: Meter = field(default_factory=Meter)
@@ -152,6 +160,7 @@ class Job:
     def _prepared(self) -> HostedModel:
         if self._model is None or self._conditioning is None:
             self._model = self._resources.enter_context(self.studio.hosted(self.handle.resolved, self))
+            self._adapters = self._resources.enter_context(self.studio.applied(self._model, self))
             scope = self._scope(self._model, self.indices[0], trace=self._conditioning_trace)
             scope.journal = self._calls(self._model, "conditioning")
             try:
@@ -175,7 +184,7 @@ class Job:
             deadline_seconds=self.handle.asked.deadline_seconds or 0.0,
             clock=model.worker.clock,
             cancel=self.handle.cancel_token,
-            call_states=call_states(model, resolved, self.studio.settings),
+            call_states=self._states(model, 0.0),
             placements=self.placements,
             journal=self._calls(model, f"{index:05d}"),
             trace=trace,
@@ -183,6 +192,10 @@ class Job:
             # What all pictures share is on the bill of the first.
             meter=self._first_meter if index == self.indices[0] else Meter(),
         )
+
+    def _states(self, model: HostedModel, share: float) -> Mapping[str, tuple[CallState, ...]]:
+        assert self._adapters is not None
+        return call_states(model, self.handle.resolved, self.studio.settings, self._adapters, share)
 
     def _calls(self, model: HostedModel, name: str) -> Journal | None:
         if self.journal is None:
@@ -196,7 +209,7 @@ class Job:
             resolved,
             model.worker,
             weights=self.studio.weights_identity(model, wait=wait),
-            vae_tiling=bool(call_states(model, resolved, self.studio.settings)),
+            vae_tiling=is_tiled(model, resolved, self.studio.settings),
             backend=_backends(model),
         )
 
@@ -215,6 +228,7 @@ class Job:
                     publish=self.handle.publish,
                     warn=self.warn,
                     with_previews=self.studio.settings.previews,
+                    states=partial(self._states, model),
                 )
         finally:
             model.worker.leave(scope)
@@ -226,7 +240,11 @@ class Job:
             resolved=resolved,
             fingerprint=fingerprint,
             warnings=tuple(self._warnings),
+            adapters=self._reports(),
         )
+
+    def _reports(self) -> tuple[AdapterReport, ...]:
+        return self._adapters.reports if self._adapters is not None else ()
 
     def _finish_if_ended(self) -> None:
         with self._lock:
@@ -234,15 +252,23 @@ class Job:
             if running or (self._error is None and self._ended < len(self.indices)) or self.handle.done():
                 return
             error = self._error
+            reports = self._reports()
             self._resources.close()
-            self._model = self._conditioning = None  # a handle may be kept for long; a model that left shall be gone
+            self._model = self._adapters = self._conditioning = (
+                None  # a handle may be kept for long; a model that left shall be gone
+            )
             if self._timer is not None:
                 self._timer.cancel()
             # Inside the lock, so that the request ends once whoever comes here last.
             if error is None:
                 warnings = tuple(self._warnings)
                 self.handle.publish(news(Completed))
-                result = Result(pictures=tuple(self.handle.pictures), settings=self.studio.settings, warnings=warnings)
+                result = Result(
+                    pictures=tuple(self.handle.pictures),
+                    settings=self.studio.settings,
+                    warnings=warnings,
+                    adapters=reports,
+                )
                 self.handle.finish(result)
             else:
                 self.handle.publish(_ending(error))

@@ -15,10 +15,11 @@ from gesso.components.trace import trace_checksum
 from gesso.core.clock import utc_now
 from gesso.core.errors import GessoError, InputError, ModelError
 from gesso.core.events import PreviewReady, StepCompleted
-from gesso.core.recipe import Fingerprint, Recipe, Run
+from gesso.core.recipe import AdapterReport, Fingerprint, Recipe, Run
 from gesso.core.requests import ImageRequest, ResolvedImageRequest
 from gesso.core.settings import Settings
 from gesso.engine import previews
+from gesso.engine.adapters import AppliedAdapters
 from gesso.engine.arguments import fitted_arguments
 from gesso.engine.handle import Picture
 from gesso.engine.hosted_model import HostedModel
@@ -34,6 +35,10 @@ _SHOWN_CHARACTERS = 300
 """Of what a pipeline says: some print whole tensors."""
 
 
+StatesAt = Callable[[float], Mapping[str, tuple[CallState, ...]]]
+"""Share of the steps that are done → the state of each component for the calls that follow."""
+
+
 class PipelineError(InputError):
     """A diffusers pipeline refused what was asked of it, or failed at it."""
 
@@ -43,13 +48,17 @@ class PipelineError(InputError):
 
 
 def call_states(
-    model: HostedModel, resolved: ResolvedImageRequest, settings: Settings
+    model: HostedModel, resolved: ResolvedImageRequest, settings: Settings, adapters: AppliedAdapters, share: float
 ) -> dict[str, tuple[CallState, ...]]:
-    """The state in which each component shall be during the calls of this request."""
+    """The state in which each component shall be during the calls of this request after that share of its steps."""
+    tiled: dict[str, tuple[CallState, ...]] = {"vae": (VaeTiling(),)} if is_tiled(model, resolved, settings) else {}
+    return tiled | adapters.states(share)
+
+
+def is_tiled(model: HostedModel, resolved: ResolvedImageRequest, settings: Settings) -> bool:
+    """Whether pictures of that size are decoded in tiles."""
     large = resolved.width * resolved.height > settings.vae_tiling_above_px
-    if large and hasattr(model.network("vae"), "use_tiling"):
-        return {"vae": (VaeTiling(),)}
-    return {}
+    return large and hasattr(model.network("vae"), "use_tiling")
 
 
 @dataclass
@@ -62,12 +71,16 @@ class StepWatcher:
     wants_x0: bool
     model: HostedModel
     resolved: ResolvedImageRequest
+    states: StatesAt
 
     def begin(self, total: int) -> None:
         self.scope.step = 0
+        self.scope.call_states = self.states(0.0)
 
     def step(self, completed: int, total: int, latents: torch.Tensor, x0: torch.Tensor | None) -> None:
         self.scope.step = completed if completed < total else None
+        if completed < total:
+            self.scope.call_states = self.states(completed / total)
         self.publish(news(StepCompleted, image=self.scope.image, completed=completed, total=total))
         if self.wants_x0 and self.model.description.latent_rgb is not None:
             png = previews.png_of(
@@ -90,12 +103,14 @@ def make_image(
     publish: Callable[[News], None],
     warn: Callable[[str], None],
     with_previews: bool,
+    states: StatesAt,
 ) -> Image.Image:
     """Run the pipeline for the picture of `scope`.
 
     Args:
         resolved: its seed is the seed of this very picture.
         warn: told of what was asked and had no effect.
+        states: of the components, from step to step.
 
     Raises:
         GessoError: whatever ended the picture; see `Component.call`.
@@ -104,7 +119,13 @@ def make_image(
     # Noise is made on the CPU from the seed alone, so that a picture depends neither on the device nor on company.
     generator = torch.Generator("cpu").manual_seed(resolved.seed)
     watcher = StepWatcher(
-        scope=scope, generator=generator, publish=publish, wants_x0=with_previews, model=model, resolved=resolved
+        scope=scope,
+        generator=generator,
+        publish=publish,
+        wants_x0=with_previews,
+        model=model,
+        resolved=resolved,
+        states=states,
     )
     guided = resolved.guidance > model.facts.guided_above or "true_cfg_scale" in resolved.arguments
     if resolved.negative_prompt and not guided:
@@ -231,6 +252,7 @@ def picture_of(
     resolved: ResolvedImageRequest,
     fingerprint: Fingerprint,
     warnings: tuple[str, ...],
+    adapters: tuple[AdapterReport, ...],
 ) -> Picture:
     """The picture with its recipe."""
     trace = scope.trace.entries()
@@ -244,5 +266,6 @@ def picture_of(
         pixels_sha256=pixels_sha256(image),
         metering=scope.meter.total(),
         warnings=warnings,
+        adapters=adapters,
     )
     return Picture(image=image, recipe=Recipe(asked=asked, resolved=resolved, run=run))

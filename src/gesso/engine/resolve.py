@@ -4,7 +4,8 @@ A pure function of request, model facts, device and settings; the only chance in
 the caller and passed in.
 """
 
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 
 from gesso.core.errors import DeviceError, InputError
 from gesso.core.requests import (
@@ -13,12 +14,14 @@ from gesso.core.requests import (
     ImageRequest,
     NoiseSource,
     Precision,
+    ResolvedAdapter,
     ResolvedImageRequest,
 )
 from gesso.core.settings import Settings
 from gesso.devices.base import Device
+from gesso.engine.adapter_files import AdapterFacts
 from gesso.engine.arguments import broken_character, check_arguments
-from gesso.engine.facts import ModelFacts
+from gesso.engine.facts import OTHER, ModelFacts
 from gesso.engine.samplers.table import DEFAULT, OWN_ETA, Chance, check_steps, resolve_chance, resolve_sampler
 
 MAX_STEPS = 10_000
@@ -27,16 +30,26 @@ MAX_SIDE_PX = 16_384
 MAX_PRIORITY = 100
 MAX_CHURN = 10_000
 """Above every noise level that there is; more churn than steps is cut off by the sampler itself."""
+MAX_ADAPTERS = 64
+MAX_ADAPTER_WEIGHT = 100
 MAX_DEADLINE_SECONDS = 30 * 24 * 3600
 """Timers cannot wait for ever: on Windows 49 days is the most."""
 
 
 def resolve(
-    request: ImageRequest, facts: ModelFacts, device: Device, settings: Settings, *, seed: int, variation_seed: int
+    request: ImageRequest,
+    facts: ModelFacts,
+    device: Device,
+    settings: Settings,
+    *,
+    seed: int,
+    variation_seed: int,
+    adapters: Sequence[AdapterFacts] = (),
 ) -> ResolvedImageRequest:
     """What will be done.
 
     Args:
+        adapters: of each adapter of the request, in their order.
         seed: used if the request has none.
         variation_seed: used if the request has none and asks for a variation.
 
@@ -48,6 +61,8 @@ def resolve(
     _check_texts(request, facts)
     _check_ranges(request)
     _check_arguments(request, facts)
+    applied = _adapters(request, facts, adapters)
+    request, facts = _with_few_steps(request, facts, adapters)
     width, height = _size(request, facts)
     sampler, schedule = resolve_sampler(
         request.sampler, request.schedule, flow=facts.flow, scheduler_class=facts.scheduler
@@ -86,7 +101,70 @@ def resolve(
         eta_seed_offset=request.eta_seed_offset or 0,
         variation_seed=_variation_seed(request, variation_seed),
         variation_strength=request.variation_strength or 0.0,
+        adapters=applied,
+        strict=request.strict,
     )
+
+
+def _adapters(
+    request: ImageRequest, facts: ModelFacts, adapters: Sequence[AdapterFacts]
+) -> tuple[ResolvedAdapter, ...]:
+    if len(request.adapters) > MAX_ADAPTERS:
+        raise InputError(f"{len(request.adapters)} adapters were asked for", hint=f"use {MAX_ADAPTERS} at most")
+    resolved: list[ResolvedAdapter] = []
+    for use, found in zip(request.adapters, adapters, strict=True):
+        if not 0 <= use.start < use.stop <= 1:
+            raise InputError(
+                f"The adapter `{found.title}` is asked for from {use.start:g} to {use.stop:g} of the steps",
+                hint="shares lie between 0 and 1, the first below the second",
+            )
+        if (use.start, use.stop) != (0, 1) and not facts.scheduler:
+            raise InputError(
+                f"`{facts.name}` ({facts.pipeline}) does not show its steps, so an adapter is on for all or for none",
+                hint="leave the range of steps out",
+            )
+        if found.sure and found.families and facts.family not in (OTHER, *found.families):
+            raise InputError(
+                f"The adapter `{found.title}` is made for {found.made_for}, `{facts.name}` is {facts.family}",
+                hint="choose a model of that family with `--model`, or another adapter",
+            )
+        text_encoder_weight = use.weight if use.text_encoder_weight is None else use.text_encoder_weight
+        for weight in (use.weight, text_encoder_weight, *use.blocks.values()):
+            if abs(weight) > MAX_ADAPTER_WEIGHT:
+                raise InputError(
+                    f"The adapter `{found.title}` is asked for at weight {weight:g}",
+                    hint=f"weights are -{MAX_ADAPTER_WEIGHT} to {MAX_ADAPTER_WEIGHT}; 1 is as trained",
+                )
+        resolved.append(
+            ResolvedAdapter(
+                name=found.reference,
+                weight=use.weight,
+                text_encoder_weight=text_encoder_weight,
+                blocks=use.blocks,
+                start=use.start,
+                stop=use.stop,
+                sha256=found.sha256,
+            )
+        )
+    return tuple(resolved)
+
+
+def _with_few_steps(
+    request: ImageRequest, facts: ModelFacts, adapters: Sequence[AdapterFacts]
+) -> tuple[ImageRequest, ModelFacts]:
+    """What an adapter that makes a model need few steps brings stands where the request says nothing."""
+    wanted = next(
+        (found.sampled for use, found in zip(request.adapters, adapters, strict=True) if found.sampled and use.weight),
+        None,
+    )
+    if wanted is None:
+        return request, facts
+    guidance = facts.defaults.guidance if wanted.guidance is None else wanted.guidance
+    facts = replace(facts, defaults=replace(facts.defaults, steps=wanted.steps, guidance=guidance))
+    if request.sampler is None and wanted.sampler is not None:
+        schedule = request.schedule if request.schedule is not None else wanted.schedule
+        request = request.model_copy(update={"sampler": wanted.sampler, "schedule": schedule})
+    return request, facts
 
 
 def _check_texts(request: ImageRequest, facts: ModelFacts) -> None:

@@ -8,7 +8,7 @@ import threading
 import uuid
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,8 @@ from gesso.core.settings import Settings, load_settings
 from gesso.devices import choose
 from gesso.devices.base import Device
 from gesso.devices.cpu import usable_cores
+from gesso.engine.adapter_files import AdapterFiles
+from gesso.engine.adapters import AdapterShelf, AppliedAdapters, applied
 from gesso.engine.facts import facts_of
 from gesso.engine.handle import Handle, Result
 from gesso.engine.hosted_model import DTYPES, HostedModel
@@ -63,6 +65,8 @@ class Studio:
         self.pool = ImagePool(max_images=self.settings.max_images)
         self.turns = Turns()
         self._identities = Identities(self.settings.cache_folder)
+        self._adapter_files = AdapterFiles(self.settings, self._identities)
+        self._adapters = AdapterShelf()
         self._models = ModelCache(max_models=self.settings.max_models)
         self._hosting = Hosting()
         self._dispatcher = Dispatcher(lambda error: logger.error("A listener failed", exc_info=error))
@@ -128,7 +132,15 @@ class Studio:
         facts = facts_of(self.store.find(asked, request.parts), asked=asked, parts=request.parts)
         device = choose.choose(request.device if request.device is not None else self.settings.device)
         seed, variation_seed = (secrets.randbelow(MAX_SEED + 1) for _ in range(2))
-        return resolve(request, facts, device, self.settings, seed=seed, variation_seed=variation_seed)
+        return resolve(
+            request,
+            facts,
+            device,
+            self.settings,
+            seed=seed,
+            variation_seed=variation_seed,
+            adapters=[self._adapter_files.facts(use) for use in request.adapters],
+        )
 
     def _start(
         self,
@@ -225,6 +237,10 @@ class Studio:
             settings=self.settings,
             listener=logger.warning,
         )
+
+    def applied(self, model: HostedModel, job: Job) -> AbstractContextManager[AppliedAdapters]:
+        """The adapters of a request on its model, read and fitted, for the length of the block."""
+        return applied(model, job.handle.resolved, self._adapters, self._adapter_files, job.warn)
 
     def weights_identity(self, model: HostedModel, *, wait: bool) -> str:
         """Identity of the weights that a model was loaded from; `pending` while a large one is still being read.

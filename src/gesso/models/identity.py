@@ -73,11 +73,7 @@ class Identities:
         fresh: dict[str, list[Any]] = {}
         total = hashlib.sha256()
         for name, path in files:
-            stamp = _stamp(path)
-            digest = self._remembered(path, stamp)
-            if digest is None:
-                digest = file_digest(path)
-                fresh[str(path.resolve())] = [*stamp, digest]  # the stamp from before: a later change shows
+            digest = self._digest_of(path, fresh)
             total.update(f"{name}\0{digest}\n".encode())
         if fresh:
             self._remember(fresh)
@@ -92,6 +88,27 @@ class Identities:
                 return None
             total.update(f"{name}\0{digest}\n".encode())
         return f"sha256:{total.hexdigest()}"
+
+    def file_digest(self, path: Path) -> str:
+        """The sha256 of one file, in hexadecimal. Read once as long as it does not change.
+
+        Raises:
+            ModelError: it could not be read.
+        """
+        fresh: dict[str, list[Any]] = {}
+        digest = self._digest_of(path, fresh)
+        if fresh:
+            self._remember(fresh)
+        return digest
+
+    def _digest_of(self, path: Path, fresh: dict[str, list[Any]]) -> str:
+        """The sha256 of a file; `fresh` gets what had to be computed."""
+        stamp = _stamp(path)
+        digest = self._remembered(path, stamp)
+        if digest is None:
+            digest = file_digest(path)
+            fresh[str(path.resolve())] = [*stamp, digest]  # the stamp from before: a later change shows
+        return digest
 
     def digest_or_pending(self, description: ModelDescription) -> str:
         """The digest if it is known or soon computed; else `pending`, and a background thread sees to it."""

@@ -72,7 +72,7 @@ FITS = (
     _fit("flux1", r"double_blocks_\d+_(?:proj|qkv)$", reads=3072),  # x-flux, which is for no other
     _fit("flux1", r"(?:double|single)_blocks_\d+_", or_else=_CHROMA),
     _fit("auraflow", r"joint_transformer_blocks_"),
-    _fit("flux1", r"single_transformer_blocks_\d+_norm_linear|time_text_embed_text_embedder"),
+    _fit("flux1", r"single_transformer_blocks_\d+_norm_linear"),
     _fit("flux1", r"single_transformer_blocks_", or_else=_CHROMA),
     _fit("qwen-image", r"transformer_blocks_\d+_(?:img|txt)_(?:mod|mlp)"),
     _fit("qwen-image", r"transformer_blocks_(?:19|[2-5]\d)_attn_", reads=3072),  # Flux.1 has 19 blocks, to 18

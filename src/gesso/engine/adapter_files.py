@@ -1,0 +1,103 @@
+"""What must be known of an adapter's file to decide on a request, without reading its weights."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from gesso.core.errors import InputError
+from gesso.core.requests import AdapterUse, ResolvedAdapter
+from gesso.core.settings import Settings
+from gesso.models.adapters.few_step import Sampled, few_step
+from gesso.models.adapters.find import AdapterPlace, find_adapter
+from gesso.models.adapters.keys import take_apart
+from gesso.models.headers.base import WeightsHeader
+from gesso.models.headers.read import read_weights_header
+from gesso.models.identity import Identities
+from gesso.models.recognition.facts import makers_facts
+from gesso.models.recognition.kinds import Kind, Recognition
+from gesso.models.recognition.recognise import recognise
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdapterFacts:
+    """Facts of one adapter file.
+
+    Attributes:
+        reference: what it is found by again: its name, or its path if it was asked for by path.
+        title: what people call it.
+        families: models that it is made for, as far as its header tells; empty if it does not.
+        sure: whether it tells beyond a guess.
+        sampled: how it wants to be sampled, of one that makes a model need few steps.
+    """
+
+    reference: str
+    title: str
+    path: Path
+    sha256: str
+    families: tuple[str, ...] = ()
+    sure: bool = False
+    sampled: Sampled | None = None
+
+    @property
+    def made_for(self) -> str:
+        return " or ".join(self.families)
+
+
+class AdapterFiles:
+    """Finds and describes adapters. Safe to use from many threads."""
+
+    def __init__(self, settings: Settings, identities: Identities) -> None:
+        self._folders: Sequence[Path] = settings.model_folders
+        self._identities = identities
+
+    def facts(self, use: AdapterUse | ResolvedAdapter) -> AdapterFacts:
+        """Facts of the adapter that a request names.
+
+        Raises:
+            UnknownNameError: there is none.
+            InputError: it is something else than an adapter, of an algorithm that is not applied, or another file than
+                the digest says.
+            ModelError: the file is damaged, or not to be trusted.
+        """
+        place = find_adapter(use.name, self._folders)
+        header = read_weights_header(place.path)
+        recognition = recognise(header)
+        _check_kind(place, header, recognition)
+        sha256 = self._identities.file_digest(place.path)
+        if use.sha256 is not None and use.sha256 != sha256:
+            raise InputError(
+                f"`{place.path}` is not the adapter that was asked for: its sha256 begins with {sha256[:10]}, "
+                f"wanted is {use.sha256[:10]}",
+                hint="put the right file in its place, or name the adapter anew to take this one",
+            )
+        family = recognition.family
+        return AdapterFacts(
+            reference=place.name,
+            title=place.title,
+            path=place.path,
+            sha256=sha256,
+            families=recognition.families,
+            sure=family is not None and not family.guess,
+            sampled=few_step(_called(place, header), recognition.families),
+        )
+
+
+def _called(place: AdapterPlace, header: WeightsHeader) -> list[str]:
+    """Everything that its maker or its owner calls it."""
+    title = makers_facts(header.metadata).title
+    return [place.title, place.path.stem, *([title] if title else [])]
+
+
+def _check_kind(place: AdapterPlace, header: WeightsHeader, recognition: Recognition) -> None:
+    refused = take_apart(header.tensors).refused
+    if refused is not None and recognition.kind.value in {Kind.LORA, Kind.UNKNOWN}:
+        raise InputError(
+            f"`{place.title}` is an adapter of the kind {refused}, which is not applied yet",
+            hint="LoRA, LoCon, LoHa, LoKr, DoRA and full differences are",
+        )
+    if recognition.kind.value != Kind.LORA:
+        what = "nothing that is known" if recognition.kind.value == Kind.UNKNOWN else f"a {recognition.kind.value}"
+        raise InputError(
+            f"`{place.path}` is {what}, not an adapter: {recognition.kind.evidence}",
+            hint="`gesso models show FILE` tells what a file is",
+        )
