@@ -337,11 +337,11 @@ def test_of_a_file_with_two_names_nothing_is_freed(command: Command, tmp_path: P
     assert (tmp_path / "kept.safetensors").exists()
 
 
-def test_a_picture_of_a_file_by_its_name_is_refused_as_by_its_path(command: Command) -> None:
+def test_a_picture_is_asked_of_a_file_by_its_name(command: Command) -> None:
     path = thin("models/paints.safetensors", CHECKPOINT).absolute()
     ran = command("generate", "a red circle", "--model", "paints")
     assert ran.code == 3
-    assert ran.err.startswith(f"error: `{path}` is a file, and a model is a folder")
+    assert ran.err.startswith(f"error: `{path}` lacks ")  # found, and it is a thin one
 
 
 def test_a_folder_put_in_place_is_found_at_once(command: Command) -> None:

@@ -284,7 +284,7 @@ def test_two_files_of_one_name_are_told_apart_by_their_folders(studio: Studio, f
     for where in ("one", "two"):
         (folder / where).mkdir(exist_ok=True)
         (folder / where / "twin.safetensors").write_bytes(source)
-    with pytest.raises(InputError, match="Several files are called `twin`: one/twin, two/twin"):
+    with pytest.raises(ModelError, match="`twin` means 2 files: `one/twin`, `two/twin`"):
         studio.submit(asked("twin"))
     assert studio.resolve(asked("two/twin")).adapters[0].name == "two/twin"
 

@@ -464,7 +464,7 @@ def test_no_file_is_hashed_and_no_other_header_is_read_to_find_one(
 def test_a_checkpoint_is_found_by_name_as_a_model_and_a_lora_is_none(store: ModelStore) -> None:
     thin("models/checkpoints/paints.safetensors", CHECKPOINT)
     thin("models/loras/ink.safetensors", LORA)
-    with pytest.raises(ModelError, match=r"paints.safetensors` is a file"):
+    with pytest.raises(ModelError, match=r"checkpoints/paints.safetensors` lacks"):  # found, and it is a thin one
         store.find("paints")
     with pytest.raises(ModelError, match="`ink` is a file of the kind lora, wanted is checkpoint or denoiser"):
         store.find("ink")

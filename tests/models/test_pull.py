@@ -513,7 +513,7 @@ def test_a_model_of_civitai_comes_by_its_id_or_link(
     facts = store.find_file("ohwx").facts
     assert (facts.license, facts.trained_words) == (origin.licence, origin.trained_words)
     assert facts.declared_sha256 == hashlib.sha256(UNET).hexdigest()
-    with pytest.raises(ModelError, match="is a file"):  # found; loading it is another matter
+    with pytest.raises(ModelError, match=r"`models/ohwx.safetensors`, and not a model"):  # found
         store.find(what.format(url=site.url))
 
 

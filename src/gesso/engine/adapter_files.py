@@ -1,12 +1,10 @@
 """What must be known of an adapter's file to decide on a request, without reading its weights."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from gesso.core.errors import InputError
 from gesso.core.requests import AdapterUse, ResolvedAdapter
-from gesso.core.settings import Settings
 from gesso.models.adapters.few_step import Sampled, few_step
 from gesso.models.adapters.find import AdapterPlace, find_adapter
 from gesso.models.adapters.keys import take_apart
@@ -16,6 +14,7 @@ from gesso.models.identity import Identities
 from gesso.models.recognition.facts import makers_facts
 from gesso.models.recognition.kinds import Kind, Recognition
 from gesso.models.recognition.recognise import recognise
+from gesso.models.store import ModelStore
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,8 +45,8 @@ class AdapterFacts:
 class AdapterFiles:
     """Finds and describes adapters. Safe to use from many threads."""
 
-    def __init__(self, settings: Settings, identities: Identities) -> None:
-        self._folders: Sequence[Path] = settings.model_folders
+    def __init__(self, store: ModelStore, identities: Identities) -> None:
+        self._store = store
         self._identities = identities
 
     def facts(self, use: AdapterUse | ResolvedAdapter) -> AdapterFacts:
@@ -59,7 +58,7 @@ class AdapterFiles:
                 the digest says.
             ModelError: the file is damaged, or not to be trusted.
         """
-        place = find_adapter(use.name, self._folders)
+        place = find_adapter(use.name, self._store)
         header = read_weights_header(place.path)
         recognition = recognise(header)
         _check_kind(place, header, recognition)

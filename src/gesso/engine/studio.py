@@ -65,7 +65,7 @@ class Studio:
         self.pool = ImagePool(max_images=self.settings.max_images)
         self.turns = Turns()
         self._identities = Identities(self.settings.cache_folder)
-        self._adapter_files = AdapterFiles(self.settings, self._identities)
+        self._adapter_files = AdapterFiles(self.store, self._identities)
         self._adapters = AdapterShelf()
         self._models = ModelCache(max_models=self.settings.max_models)
         self._hosting = Hosting()

@@ -1,18 +1,16 @@
-"""Adapters by name: files in the model folders, in whatever folder of theirs, or a path."""
+"""Adapters by name, or by path."""
 
 import os
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from gesso.core.errors import InputError, UnknownNameError
+from gesso.core.errors import InputError, ModelError, UnknownNameError
+from gesso.models.index.names import DIFFUSERS_ADAPTER
+from gesso.models.recognition.kinds import Kind
+from gesso.models.store import ModelStore
 
 SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
 """Of files that may be adapters, the better first."""
-DIFFUSERS_NAME = "pytorch_lora_weights"
-"""What diffusers calls the file in a folder of an adapter: its name is then the folder's."""
-MAX_DEPTH = 4
-"""Folders below a model folder in which adapters are looked for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,75 +27,46 @@ class AdapterPlace:
         return _name_of(self.path)
 
 
-def find_adapter(name: str, folders: Sequence[Path]) -> AdapterPlace:
-    """The adapter called `name`: a file's name without its ending, with or without folders before it; or a path.
+def find_adapter(name: str, store: ModelStore) -> AdapterPlace:
+    """The adapter called `name`: a file as the store finds it, a folder by diffusers' habit, or a path.
 
     Raises:
         UnknownNameError: there is none; the nearest names are in the hint.
-        InputError: several files have that name.
+        InputError, ModelError: there is nothing at the path; several files have the name, or the one is broken.
     """
     path = Path(os.path.expanduser(name))
     if _looks_like_path(name) or path.is_file():
         return AdapterPlace(name=str(path.resolve()), path=_file_at(path, name))
-    wanted = name.casefold()
-    candidates = [(folder, file) for folder in folders for file in _files(Path(os.path.expanduser(folder)), MAX_DEPTH)]
-    found: dict[str, Path] = {}
-    for folder, file in candidates:
-        if wanted in {spelling.casefold() for spelling in _spellings(file, Path(os.path.expanduser(folder)))}:
-            found.setdefault(_relative(file, Path(os.path.expanduser(folder))), file)
-    if not found:
+    try:
+        return AdapterPlace(name=name, path=_found(name, store))
+    except UnknownNameError as error:
         hint = "give the path of a file, or put it into a model folder"
-        nearest = UnknownNameError("adapter", name, [_name_of(file) for _, file in candidates]).nearest
-        raise UnknownNameError("adapter", name, [], hint=f"nearest: {', '.join(nearest)}; {hint}" if nearest else hint)
-    first, *others = sorted(found, key=lambda spelling: (spelling.casefold() != wanted, spelling))
-    if others and first.casefold() != wanted:
-        raise InputError(
-            f"Several files are called `{name}`: {', '.join([first, *others][:4])}",
-            hint="write the folders before the name too",
-        )
-    return AdapterPlace(name=name, path=found[first])
+        nearest = UnknownNameError("adapter", name, [file.name for file in store.files(kinds={Kind.LORA})]).nearest
+        hint = f"nearest: {', '.join(nearest)}; {hint}" if nearest else hint
+        raise UnknownNameError("adapter", name, [], hint=hint) from error
+
+
+def _found(name: str, store: ModelStore) -> Path:
+    try:
+        return store.find_file(name, kinds={Kind.LORA}).path
+    except ModelError:  # several, or something else, which the reader of its header can tell better
+        return store.find_file(name).path
 
 
 def _looks_like_path(name: str) -> bool:
-    return name.startswith((".", "~", os.sep)) or Path(name).is_absolute() or name.endswith(SUFFIXES)
+    return name.startswith((".", "~", os.sep)) or Path(name).is_absolute()
 
 
 def _file_at(path: Path, asked: str) -> Path:
     if path.is_dir():
-        inside = [path / f"{DIFFUSERS_NAME}{suffix}" for suffix in SUFFIXES]
+        inside = [path / f"{DIFFUSERS_ADAPTER}{suffix}" for suffix in SUFFIXES]
         path = next((file for file in inside if file.is_file()), path)
     if path.is_dir():
-        raise InputError(f"`{asked}` is a folder without `{DIFFUSERS_NAME}`", hint="name the file of the adapter")
+        raise InputError(f"`{asked}` is a folder without `{DIFFUSERS_ADAPTER}`", hint="name the file of the adapter")
     if not path.exists():
         raise InputError(f"There is no adapter `{asked}`", hint="check the path")
     return path
 
 
-def _files(folder: Path, depth: int) -> Iterator[Path]:
-    """Files that may be adapters, in order; folders of whole models are left out."""
-    try:
-        inside = sorted(folder.iterdir())
-    except OSError:  # not there, or not ours to read: there is nothing in it for us
-        return
-    for suffix in SUFFIXES:
-        yield from (path for path in inside if path.suffix == suffix and path.is_file())
-    if depth == 0:
-        return
-    for path in inside:
-        if path.is_dir() and not path.name.startswith(".") and not (path / "model_index.json").is_file():
-            yield from _files(path, depth - 1)
-
-
-def _spellings(file: Path, folder: Path) -> set[str]:
-    relative = _relative(file, folder)
-    return {relative, _name_of(file), file.name}
-
-
-def _relative(file: Path, folder: Path) -> str:
-    """`people/anna` of `people/anna.safetensors`, also of `people/anna/pytorch_lora_weights.safetensors`."""
-    whole = file.parent if file.stem == DIFFUSERS_NAME and file.parent != folder else file.with_suffix("")
-    return whole.relative_to(folder).as_posix()
-
-
 def _name_of(file: Path) -> str:
-    return file.parent.name if file.stem == DIFFUSERS_NAME else file.stem
+    return file.parent.name if file.stem == DIFFUSERS_ADAPTER else file.stem

@@ -8,6 +8,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from gesso.models.index.walk import FoundFile
 from gesso.models.places import KIND_FOLDERS
 
+DIFFUSERS_ADAPTER = "pytorch_lora_weights"
+"""What diffusers calls the file in the folder of an adapter: its name may then be the folder's."""
+
 
 def folded(name: str) -> str:
     """Equal for names that differ in case or in how their accents are written, which some disks take for one."""
@@ -38,7 +41,10 @@ def spellings(file: FoundFile) -> list[str]:
     inside, short = file.inside, _without_kind_folder(file.inside)
     base = os.path.basename(inside)
     whole = f"{file.place.label}/{inside}"
-    return list(dict.fromkeys((_stem(short), inside, whole, _stem(inside), short, base, _stem(base))))
+    spelt = [_stem(short), inside, whole, _stem(inside), short, base, _stem(base)]
+    if _stem(base) == DIFFUSERS_ADAPTER and (folder := os.path.dirname(short)):
+        spelt += [folder, os.path.basename(folder)]
+    return list(dict.fromkeys(spelt))
 
 
 def _unending(file: FoundFile) -> Iterator[str]:
