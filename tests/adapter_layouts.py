@@ -18,8 +18,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from gesso.models.single_files.maps.base import Form
 from gesso.models.single_files.maps.networks import original_layers
+from gesso.models.views import Form
 
 RANK = 2
 ALPHA = 3.0

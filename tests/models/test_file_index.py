@@ -16,7 +16,7 @@ from gesso.core.errors import ModelError, UnknownNameError
 from gesso.core.settings import Settings
 from gesso.models.index import catalogue
 from gesso.models.index.entry import IndexedFile
-from gesso.models.index.facts import FileFacts
+from gesso.models.index.facts import FileFacts, read_facts
 from gesso.models.index.walk import MAX_DEPTH, FoundFile
 from gesso.models.recognition.kinds import Kind
 from gesso.models.store import ModelStore
@@ -241,7 +241,7 @@ def test_names_that_are_no_text_are_names(store: ModelStore, tmp_path: Path) -> 
 def test_files_that_vanish_in_the_middle_of_a_scan_are_gone(store: ModelStore, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in "abc":
         thin(f"models/{name}.safetensors")
-    read = catalogue.read_facts
+    read = read_facts
 
     def removing(found: FoundFile) -> FileFacts:
         Path("models/b.safetensors").unlink(missing_ok=True)
@@ -446,7 +446,7 @@ def test_no_file_is_hashed_and_no_other_header_is_read_to_find_one(
     for name in ("ink", "pen", "oil"):
         thin(f"models/{name}.safetensors")
     read: list[str] = []
-    facts = catalogue.read_facts
+    facts = read_facts
 
     def noting(found: FoundFile) -> FileFacts:
         read.append(found.inside)

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from gesso.models.adapters.other_names import other_names
-from gesso.models.single_files.maps.base import Form
 from gesso.models.single_files.maps.networks import original_layers
+from gesso.models.views import Form
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,11 +1,12 @@
 """Number formats of weights, in numpy: checked and cast. bfloat16 and float8, which numpy lacks, are bits here."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-Bits = NDArray[np.generic]
+Bits = NDArray[np.unsignedinteger[Any]]
 """Values as unsigned integers of their width."""
 
 _EXPONENTS: Mapping[str, int] = {
