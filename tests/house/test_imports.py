@@ -15,7 +15,7 @@ import gesso
 HEAVY = {"torch", "diffusers", "transformers", "accelerate", "peft", "fastapi", "lightning", "gradio", "onnxruntime"}
 MODULES = sorted(module.name for module in pkgutil.walk_packages(gesso.__path__, prefix="gesso."))
 LIGHT_PACKAGES = ("gesso.core", "gesso.memory", "gesso.models", "gesso.primer", "gesso.cli")
-READERS_OF_WEIGHTS = {"gesso.models.load", "gesso.models.network"}
+READERS_OF_WEIGHTS = {"gesso.models.load", "gesso.models.network", "gesso.models.single_files.tensors"}
 LIGHT = [
     name
     for name in MODULES
