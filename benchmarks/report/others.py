@@ -98,7 +98,7 @@ def install(part: Mapping[str, Any]) -> str:
 def conversion(part: Mapping[str, Any]) -> str:
     """A full-size model there and back."""
     rows = [
-        [way, mebibytes(found["peak_bytes"]), mebibytes(found["check_peak_bytes"]), f"{found['seconds']:.0f}"]
+        [way, mebibytes(found["peak_bytes"]), mebibytes(found["check_peak_bytes"] or None), f"{found['seconds']:.0f}"]
         for way, found in part["ways"].items()
     ]
     text = (
