@@ -18,6 +18,7 @@ from gesso.models.single_files.assemble import describe_file
 from gesso.models.single_files.convert import convert as converting
 from gesso.models.single_files.convert.convert import convert_file, convert_model
 from gesso.models.single_files.convert.numbers import bits, cast
+from gesso.models.single_files.convert.safetensors import write_safetensors
 from thin_models import THIN, thin_folder, weights_in
 
 
@@ -260,7 +261,7 @@ def test_a_model_of_which_there_are_no_single_files_is_refused(tmp_path: Path, c
 def test_a_disk_that_reads_otherwise_than_it_wrote_is_noticed(
     tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write = converting.write_safetensors
+    write = write_safetensors
 
     def spoiling(file, tensors, contents, metadata):  # pyright: ignore[reportMissingParameterType]
         write(file, tensors, contents, metadata)

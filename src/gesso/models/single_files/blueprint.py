@@ -143,7 +143,7 @@ def _model(path: Path, recognition: Recognition) -> KnownModel:
         }
         raise ModelError(f"{what}, and not a model that paints", hint=hints.get(kind, _LOOK))
     known = known_models()
-    if family not in known:
+    if family is None or family not in known:
         raise ModelError(
             f"`{path}` is a {kind} of {family or 'no known family'}, and single files are loaded of {', '.join(known)}",
             hint="get it as a folder of diffusers",

@@ -1,11 +1,12 @@
 """Number formats of weights, in numpy: checked and cast. bfloat16 and float8, which numpy lacks, are bits here."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-Bits = NDArray[np.generic]
+Bits = NDArray[np.unsignedinteger]
 """Values as unsigned integers of their width."""
 
 _EXPONENTS: Mapping[str, int] = {
@@ -29,7 +30,7 @@ def bits(data: bytes, dtype: str) -> Bits:
 
 def all_finite(values: Bits, dtype: str) -> bool:
     """Whether none is infinite or not a number."""
-    mask = values.dtype.type(_EXPONENTS[dtype])
+    mask: Any = values.dtype.type(_EXPONENTS[dtype])
     return not bool(((values & mask) == mask).any())
 
 

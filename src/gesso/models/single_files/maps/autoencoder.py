@@ -6,7 +6,8 @@ picture and not from the latents. Diffusers: `AutoencoderKL`.
 
 from collections.abc import Iterator
 
-from gesso.models.single_files.maps.base import Config, Form, KeyMap, Layer, below, layer
+from gesso.models.single_files.maps.base import Config, KeyMap, Layer, below, layer
+from gesso.models.views import Form
 
 
 def autoencoder_map(config: Config) -> KeyMap:

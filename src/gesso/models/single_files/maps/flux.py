@@ -6,7 +6,8 @@ is query, key, value and the first half of its feed-forward, one below the other
 
 from collections.abc import Iterator
 
-from gesso.models.single_files.maps.base import Config, Form, KeyMap, Layer, below, layer
+from gesso.models.single_files.maps.base import Config, KeyMap, Layer, below, layer
+from gesso.models.views import Form
 
 FEED_FORWARD = 4
 """Times as wide as the block, in both implementations."""

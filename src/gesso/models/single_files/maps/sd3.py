@@ -6,7 +6,8 @@ goes on; its text half has a norm alone, which like that of the output has its h
 
 from collections.abc import Iterator
 
-from gesso.models.single_files.maps.base import WEIGHT, Config, Form, KeyMap, Layer, below, layer
+from gesso.models.single_files.maps.base import WEIGHT, Config, KeyMap, Layer, below, layer
+from gesso.models.views import Form
 
 
 def sd3_map(config: Config) -> KeyMap:

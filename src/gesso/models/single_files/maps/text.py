@@ -6,7 +6,8 @@ leaves the `text_model.` of `CLIPTextModel` out, which `published` puts back.
 
 from collections.abc import Iterator
 
-from gesso.models.single_files.maps.base import WEIGHT, Config, Form, KeyMap, Layer, below, layer
+from gesso.models.single_files.maps.base import WEIGHT, Config, KeyMap, Layer, below, layer
+from gesso.models.views import Form
 
 _FLAT = ("embeddings.", "encoder.layers.", "final_layer_norm.")
 
