@@ -27,7 +27,7 @@ check: $(VENV)/.installed-dev
 	$(BIN)/pyright --project pyproject.toml --pythonpath $(BIN)/python
 	$(BIN)/lint-imports
 
-# On an idle machine, some 20 minutes on two cores; BENCH_ARGS names parts: latency, person, ...
+# On an idle machine, 20 to 25 minutes on two cores; BENCH_ARGS names parts: latency, person, ...
 bench: $(VENV)/.installed-bench
 	$(BIN)/python -m benchmarks $(BENCH_ARGS)
 

@@ -11,7 +11,7 @@ from benchmarks.process import ArmProcess
 from benchmarks.workloads import as_json
 from gesso.core.requests import ImageRequest
 
-LEAST_REPEATS = 3
+LEAST_REPEATS = 2
 """Made even when time has run out."""
 
 Answers = dict[str, list[dict[str, Any]]]

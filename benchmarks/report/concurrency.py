@@ -35,8 +35,16 @@ def _crossover(part: Mapping[str, Any]) -> str:
                 shown = f"{share:.0%}" if cell["clients"] >= 8 else ""
                 rows.append([subject["name"], _TITLES[kind], str(cell["clients"]), *gains, shown])
     header = ["model", "requests", "clients", *(ARMS[arm] for arm in arms), "fast, share of the ceiling"]
-    text = "Pictures a second over those of diffusers behind a lock: median of the repeats, least and greatest."
+    text = (
+        "Pictures a second over those of diffusers behind a lock: median of the repeats, least and greatest. "
+        f"{_repeats(part)} repeats: a slow machine makes fewer."
+    )
     return f"### Against a lock\n\n{text}\n\n{table(header, rows)}"
+
+
+def _repeats(part: Mapping[str, Any]) -> str:
+    made = {len(each) for subject in part["subjects"] for cell in subject["cells"] for each in cell["arms"].values()}
+    return str(min(made)) if len(made) == 1 else f"{min(made)} to {max(made)}"
 
 
 def _ceilings(part: Mapping[str, Any]) -> str:

@@ -15,7 +15,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "reference" / "benchmarks.md"
 _INTRODUCTION = """# Benchmarks
 
 What sharing network calls gains and loses against the plain alternatives. `make bench` measures everything on the
-machine it runs on (some 20 minutes on two cores) and writes this page and, for every repeat, the raw figures in
+machine it runs on (20 to 25 minutes on two cores) and writes this page and, for every repeat, the raw figures in
 `benchmarks/results/`. One part alone: `make bench BENCH_ARGS=latency`. [`gesso bench`](command-line.md#gesso-bench)
 does a short form on your own model."""
 
