@@ -32,7 +32,7 @@ def test_the_wheel_holds_the_data_the_types_and_the_licence(repository: Path, tm
         if file.is_file()
     }
     assert "gesso/primer/weights/model_index.json" in data
-    assert "gesso/models/single_files/known/vocabularies/clip/LICENSE" in data
+    assert "gesso/models/single_files/known/vocabularies/LICENSE.clip" in data
     assert data <= names
     assert "gesso/py.typed" in names
     assert any(name.endswith("licenses/LICENSE") for name in names)
