@@ -267,6 +267,15 @@ def test_a_file_of_gessos_own_is_removed_with_what_describes_it(command: Command
     assert names(command) == ["primer", "oil"]
 
 
+def test_where_a_file_was_from_goes_with_it_and_what_describes_another_too_stays(command: Command) -> None:
+    path, other = thin("models/ink.safetensors"), thin("models/ink.sft")
+    origin, notes = path.with_name("ink.safetensors.origin.json"), path.with_suffix(".json")
+    for beside in (origin, notes):
+        beside.write_text("{}")
+    assert command("models", "remove", "ink", "--yes").code == 0
+    assert sorted(Path("models").iterdir()) == sorted((other, notes))
+
+
 def test_a_model_folder_of_gessos_own_is_removed_whole(command: Command) -> None:
     shutil.copytree(weights_folder(), "models/mine")
     freed = sum(path.stat().st_size for path in Path("models/mine").rglob("*") if path.is_file())

@@ -36,7 +36,7 @@ def convert(
 
     if dtype is not None and dtype not in DTYPES:
         raise UsageError(f"`--dtype {dtype}` is no format of weights", hint=f"known: {', '.join(DTYPES)}")
-    with byte_bar() as progress:
+    with byte_bar("converting") as progress:
         converted = _converted(
             source, destination, settings_of(context), dtype=dtype, parts=parts_from(part) or {}, progress=progress
         )

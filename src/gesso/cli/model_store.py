@@ -2,8 +2,6 @@
 
 import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,7 +15,6 @@ from gesso.core.errors import CancelledError, ExitCode, InputError, UsageError
 from gesso.core.units import gib
 
 if TYPE_CHECKING:
-    from gesso.models.index.catalogue import Progress
     from gesso.models.index.verifying import Verification
     from gesso.models.store import ModelStore
 
@@ -36,12 +33,14 @@ def scan(
     as_json: AsJson = False,
 ) -> None:
     """Look through all model folders; say what is new, changed or gone, and which folders could not be searched."""
+    from gesso.cli.progress import byte_bar
+
     store = open_store(settings_of(context))
     report = store.scan()
     hashed = 0
     if with_hashes:
         waiting = [file for file in report.files if file.sha256 is None and file.facts.problem is None]
-        with progress(sum(file.size_bytes for file in waiting)) as told:
+        with byte_bar("reading", sum(file.size_bytes for file in waiting)) as told:
             for file in waiting:
                 store.catalogue.digest(file, told)
                 hashed += 1
@@ -195,6 +194,7 @@ def _links() -> tuple[Path, tuple[Path, ...]]:
 
 
 def _verified(store: "ModelStore", names: list[str]) -> "list[Verification]":
+    from gesso.cli.progress import byte_bar
     from gesso.models.folder import ModelDescription
     from gesso.models.index.verifying import Verification, verify_file, verify_folder
 
@@ -203,7 +203,7 @@ def _verified(store: "ModelStore", names: list[str]) -> "list[Verification]":
     if not names:
         models = [*store.list(), *store.files()]
         found = [Verification(name=each.name, path=each.path, problems=(each.reason,)) for each in store.broken()]
-    with progress(sum(_bytes(model) for model in models)) as told:
+    with byte_bar("reading", sum(_bytes(model) for model in models)) as told:
         for model in models:
             if isinstance(model, ModelDescription):
                 found.append(verify_folder(store.catalogue, model, told))
@@ -241,26 +241,3 @@ def _ask(paths: list[Path], freed_bytes: int) -> None:
         print(path, file=sys.stderr)
     if not typer.confirm(f"Remove these, {gib(freed_bytes)}?", err=True):
         raise CancelledError("Nothing was removed")
-
-
-@contextmanager
-def progress(total_bytes: int) -> "Iterator[Progress]":
-    """A bar on stderr of bytes read, where stderr is a terminal."""
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    bar = Progress(
-        TextColumn("reading"),
-        BarColumn(),
-        DownloadColumn(binary_units=True),
-        TimeRemainingColumn(),
-        console=console,
-        disable=not console.is_terminal,
-        redirect_stdout=False,
-        redirect_stderr=False,
-    )
-    task = bar.add_task("reading", total=total_bytes)
-    advance: Callable[[int], None] = lambda count: bar.advance(task, count)  # noqa: E731
-    with bar:
-        yield advance

@@ -142,23 +142,27 @@ def progress_bar(*, count: int, timings: Timings) -> Iterator[Bar]:
 
 
 @contextmanager
-def byte_bar() -> Iterator[Callable[[int], None]]:
-    """A count on stderr of the bytes that the block tells of; nothing where stderr is not a terminal."""
+def byte_bar(doing: str, total_bytes: int | None = None, *, shown: bool = True) -> Iterator[Callable[[int], None]]:
+    """A bar on stderr of the bytes that the block tells of; nothing where stderr is not a terminal.
+
+    Args:
+        total_bytes: `None` where nobody knows.
+    """
     from rich.console import Console
-    from rich.progress import DownloadColumn, Progress, SpinnerColumn, TimeElapsedColumn, TransferSpeedColumn
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
     console = Console(stderr=True)
     progress = Progress(
-        SpinnerColumn(),
-        DownloadColumn(),
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        DownloadColumn(binary_units=True),
         TransferSpeedColumn(),
-        TimeElapsedColumn(),
+        TimeRemainingColumn(),
         console=console,
-        transient=True,
-        disable=not console.is_terminal,
+        disable=not (shown and console.is_terminal),
         redirect_stdout=False,
         redirect_stderr=False,
     )
-    task = progress.add_task("", total=None)
+    task = progress.add_task(doing, total=total_bytes)
     with progress:
-        yield lambda count: progress.update(task, advance=count)
+        yield lambda count: progress.advance(task, count)

@@ -2,8 +2,6 @@
 
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,7 +15,7 @@ from gesso.core.units import gib
 if TYPE_CHECKING:
     from gesso.core.settings import Settings
     from gesso.models.pulling.plan import PullPlan
-    from gesso.models.pulling.pull import Progress, Pulled
+    from gesso.models.pulling.pull import Pulled
 
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Fetch without asking.")]
 
@@ -76,6 +74,7 @@ def fetch_missing(missing: NotHereError, settings: "Settings", *, yes: bool) -> 
 
 def _pull(what: str, settings: "Settings", *, yes: bool, into: Path | None = None, **arguments: str | None) -> "Pulled":
     _check_not_offline(what)
+    from gesso.cli.progress import byte_bar
     from gesso.models.pulling.pull import Puller
 
     with Puller(settings, into=into) as puller:
@@ -84,7 +83,8 @@ def _pull(what: str, settings: "Settings", *, yes: bool, into: Path | None = Non
         if here is None:
             _tell(plan, puller.into)
             _agree(what, plan, yes=yes)
-        with _bar(plan, shown=here is None) as progress:
+        size = plan.size_bytes if plan.size_known else None
+        with byte_bar("fetching", size, shown=here is None) as progress:
             return puller.fetch(plan, progress)
 
 
@@ -146,29 +146,6 @@ def _agree(what: str, plan: "PullPlan", *, yes: bool) -> None:
 def _somebody_is_there() -> bool:
     """Whether a person reads stderr and can answer."""
     return sys.stdin.isatty() and sys.stderr.isatty()
-
-
-@contextmanager
-def _bar(plan: "PullPlan", *, shown: bool) -> Iterator["Progress"]:
-    """A bar of bytes on stderr while the block runs; nothing where stderr is not a terminal."""
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
-
-    console = Console(stderr=True)
-    progress = Progress(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        DownloadColumn(binary_units=True),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        disable=not (shown and console.is_terminal),
-        redirect_stdout=False,
-        redirect_stderr=False,
-    )
-    task = progress.add_task("fetching", total=plan.size_bytes if plan.size_known else None)
-    with progress:
-        yield lambda count: progress.advance(task, count)
 
 
 def _entry(pulled: "Pulled") -> dict[str, Any]:

@@ -43,29 +43,20 @@ def write_atomically(path: Path, data: bytes, *, exclusive: bool = False) -> Non
     Raises:
         StorageError: the disk is full or the folder cannot be written; nothing is left behind.
     """
-    with reporting_storage(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.parent / f".{secrets.token_hex(8)}{_TEMPORARY}"
+    with writing_atomically(path, exclusive=exclusive) as temporary, reporting_storage(path):
         handle = os.open(temporary, _NEW_FILE, 0o666)  # less what the umask forbids, as for any file of the user
-    try:
-        with reporting_storage(path), os.fdopen(handle, "wb") as file:
+        with os.fdopen(handle, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        if exclusive:
-            _link_exclusively(temporary, path)
-        else:
-            with reporting_storage(path):
-                os.replace(temporary, path)
-    finally:
-        with suppress(FileNotFoundError):
-            os.unlink(temporary)
-    _sync_folder(path.parent)
 
 
 @contextmanager
-def writing_atomically(path: Path) -> Generator[Path]:
+def writing_atomically(path: Path, *, exclusive: bool = False) -> Generator[Path]:
     """A temporary name beside `path`: what was written there by the end of the block gets the name `path` in one step.
+
+    Args:
+        exclusive: raise `FileExistsError` if `path` is there already, also when somebody else just made it.
 
     Raises:
         StorageError: the folder cannot be written. Whatever is raised, nothing is left behind.
@@ -75,8 +66,11 @@ def writing_atomically(path: Path) -> Generator[Path]:
     temporary = path.parent / f".{secrets.token_hex(8)}{_TEMPORARY}"
     try:
         yield temporary
-        with reporting_storage(path):
-            os.replace(temporary, path)
+        if exclusive:
+            _link_exclusively(temporary, path)
+        else:
+            with reporting_storage(path):
+                os.replace(temporary, path)
     finally:
         with suppress(FileNotFoundError):
             os.unlink(temporary)

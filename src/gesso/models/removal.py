@@ -12,7 +12,7 @@ from gesso.core.errors import InputError, ModelError, StorageError
 from gesso.core.files import reporting_storage
 from gesso.models.index.entry import IndexedFile
 from gesso.models.index.finding import spells
-from gesso.models.index.walk import SIDECAR_SUFFIXES, WEIGHT_SUFFIXES
+from gesso.models.index.walk import WEIGHT_SUFFIXES, sidecar_names
 from gesso.models.store import ModelStore
 
 
@@ -87,11 +87,11 @@ def _check_own(store: ModelStore, name: str, path: Path) -> None:
 
 def _sidecars(path: Path) -> Iterator[Path]:
     """Descriptions of this file, and of no other with the same name and another ending."""
+    own, *of_the_stem = sidecar_names(path.name)
     others = [path.with_suffix(suffix) for suffix in WEIGHT_SUFFIXES if suffix != path.suffix]
-    if any(other.exists() for other in others):
-        return
-    for suffix in SIDECAR_SUFFIXES:
-        sidecar = path.with_name(f"{path.stem}{suffix}")
+    shared = any(other.exists() for other in others)
+    for name in [own] if shared else [own, *of_the_stem]:
+        sidecar = path.with_name(name)
         if sidecar.is_file() and not sidecar.is_symlink():
             yield sidecar
 

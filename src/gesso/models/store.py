@@ -99,7 +99,7 @@ class ModelStore:
             ModelError: there is one, and it is broken.
         """
         path = _at_home(name)
-        if _looks_like_path(name):  # which no name does: nothing to search
+        if looks_like_path(name):  # which no name does: nothing to search
             return self._describe(path, None, parts)  # or raises, and says what is there instead
         places = self._bundled if name in self._bundled else self._places()
         if name in places:
@@ -132,7 +132,7 @@ class ModelStore:
             ModelError: there are several, or it is broken or of another kind.
         """
         path = _at_home(name)
-        if _looks_like_path(name) or (name and os.path.isfile(path)):
+        if looks_like_path(name) or (name and os.path.isfile(path)):
             return self._file_at(path, name, kinds)
         try:
             return self.catalogue.find(name, kinds=kinds)
@@ -146,7 +146,7 @@ class ModelStore:
             return self.find(name)
         if name and os.path.isfile(path):
             return self._file_at(path, name, None)
-        if _looks_like_path(name) or (name and os.path.lexists(path)):
+        if looks_like_path(name) or (name and os.path.lexists(path)):
             return self.find(name)
         try:
             return self.catalogue.find(name)
@@ -165,7 +165,7 @@ class ModelStore:
 
     def knows(self, name: str) -> bool:
         """Whether `name` is the name of a model, and not only a path."""
-        return not _looks_like_path(name) and (name in self._bundled or name in self._places())
+        return not looks_like_path(name) and (name in self._bundled or name in self._places())
 
     def _describe(self, path: Path, name: str | None, parts: Parts = NO_PARTS) -> ModelDescription:
         key = (path, name, tuple(sorted(parts.items())))
@@ -276,7 +276,8 @@ def _at_home(path: str | Path) -> Path:
     return Path(os.path.expanduser(path))
 
 
-def _looks_like_path(name: str) -> bool:
+def looks_like_path(name: str) -> bool:
+    """Whether `name` can only be a path, and no name of anything."""
     return name.startswith((".", "~", os.sep)) or Path(name).is_absolute()
 
 
@@ -308,19 +309,23 @@ def _state(folder: Path) -> FolderState:
     return tuple(sorted(_entries(str(folder), depth=1)))
 
 
-def _entries(folder: str, *, depth: int) -> Iterator[tuple[str, int, int, int]]:
+def _entries(place: str, *, depth: int) -> Iterator[tuple[str, int, int, int]]:
     try:
-        with os.scandir(folder) as inside:
+        if not os.path.isdir(place):
+            yield _entry(place)
+            return
+        with os.scandir(place) as inside:
             for entry in inside:
-                status = os.stat(entry.path)  # of what a link points to, as in the hub's cache
-                yield entry.path, status.st_ino, status.st_ctime_ns, status.st_size
+                yield _entry(entry.path)
                 if depth and entry.is_dir():
                     yield from _entries(entry.path, depth=depth - 1)
-    except NotADirectoryError:
-        status = os.stat(folder)
-        yield folder, status.st_ino, status.st_ctime_ns, status.st_size
     except OSError:  # `describe` says what is wrong with it
-        yield folder, 0, 0, 0
+        yield place, 0, 0, 0
+
+
+def _entry(path: str) -> tuple[str, int, int, int]:
+    status = os.stat(path)  # of what a link points to, as in the hub's cache
+    return path, status.st_ino, status.st_ctime_ns, status.st_size
 
 
 def _hub_folder(repo: str) -> str:

@@ -7,13 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from gesso.core.errors import ModelError
 from gesso.models.headers.base import FileFormat
 from gesso.models.headers.read import read_weights_header
+from gesso.models.single_files.tensors import mapped_file
 
 METADATA_KEY = "lora_adapter_metadata"
 """Under which diffusers writes the configuration of PEFT into the header."""
@@ -59,24 +58,9 @@ def read_adapter_file(path: Path) -> AdapterFile:
         ModelError: it cannot be read, is damaged, or is not to be trusted.
     """
     header = read_weights_header(path)
-    try:
-        if header.format is FileFormat.SAFETENSORS:
-            with safe_open(path, framework="pt") as file:
-                tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a mapping)
-        elif header.format is FileFormat.GGUF:
-            raise ModelError(
-                f"`{path}` is a GGUF file, which adapters are not read from", hint="use a safetensors file"
-            )
-        else:
-            tensors = _tensors_of(torch.load(path, map_location="cpu", weights_only=True))
-    except (SafetensorError, OSError, RuntimeError, ValueError, EOFError, KeyError) as error:
-        raise ModelError(f"`{path}` could not be read: {_first_line(error)}", hint=_AGAIN) from error
-    return AdapterFile(path=path, tensors=tensors, scales=_scales(header.metadata))
-
-
-def _tensors_of(loaded: Any) -> dict[str, Tensor]:
-    found = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else {}
-    return {str(key): value for key, value in cast("dict[Any, Any]", found).items() if isinstance(value, Tensor)}
+    if header.format is FileFormat.GGUF:
+        raise ModelError(f"`{path}` is a GGUF file, which adapters are not read from", hint="use a safetensors file")
+    return AdapterFile(path=path, tensors=mapped_file(path, header), scales=_scales(header.metadata))
 
 
 def _scales(metadata: Mapping[str, str]) -> Scales:

@@ -7,7 +7,7 @@ from pathlib import Path
 from gesso.core.errors import InputError, ModelError, UnknownNameError
 from gesso.models.index.names import DIFFUSERS_ADAPTER
 from gesso.models.recognition.kinds import Kind
-from gesso.models.store import ModelStore
+from gesso.models.store import ModelStore, looks_like_path
 
 SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
 """Of files that may be adapters, the better first."""
@@ -35,7 +35,7 @@ def find_adapter(name: str, store: ModelStore) -> AdapterPlace:
         InputError, ModelError: there is nothing at the path; several files have the name, or the one is broken.
     """
     path = Path(os.path.expanduser(name))
-    if _looks_like_path(name) or path.is_file():
+    if looks_like_path(name) or path.is_file():
         return AdapterPlace(name=str(path.resolve()), path=_file_at(path, name))
     try:
         return AdapterPlace(name=name, path=_found(name, store))
@@ -51,10 +51,6 @@ def _found(name: str, store: ModelStore) -> Path:
         return store.find_file(name, kinds={Kind.LORA}).path
     except ModelError:  # several, or something else, which the reader of its header can tell better
         return store.find_file(name).path
-
-
-def _looks_like_path(name: str) -> bool:
-    return name.startswith((".", "~", os.sep)) or Path(name).is_absolute()
 
 
 def _file_at(path: Path, asked: str) -> Path:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from io import BytesIO
 from itertools import islice
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from gesso.models.headers.base import (
     DamagedFileError,
@@ -25,6 +25,8 @@ from gesso.models.headers.base import (
 from gesso.models.headers.pickles import read_pickle
 from gesso.models.headers.stored import BrokenPickleError, ForbiddenGlobalError, StoredBytes, StoredTensor
 from gesso.models.weights import BITS
+
+T = TypeVar("T")
 
 MAX_PICKLE_BYTES = 64 * 2**20
 """The description of a checkpoint takes some hundred kilobytes."""
@@ -196,12 +198,22 @@ def _state(root: Any) -> Any:
 
 
 def _tensors(root: Any) -> Iterator[tuple[str, StoredTensor]]:
-    """Every tensor with its path, parts joined by dots. A container met again is passed over: it may hold itself."""
+    return named_tensors(root, StoredTensor)
+
+
+def named_tensors(root: Any, kind: type[T]) -> Iterator[tuple[str, T]]:
+    """Every tensor in what a pickle holds, with its path, parts joined by dots.
+
+    A container met again is passed over: it may hold itself.
+
+    Args:
+        kind: what stands for a tensor: one of torch, or where it is stored.
+    """
     pending: list[tuple[str, Any, int]] = [("", _state(root), 0)]
     seen: set[int] = set()
     while pending:
         name, value, depth = pending.pop()
-        if isinstance(value, StoredTensor):
+        if isinstance(value, kind):
             yield name, value
         elif isinstance(value, dict | list | tuple) and id(cast(Any, value)) not in seen and depth < MAX_DEPTH:
             seen.add(id(cast(Any, value)))

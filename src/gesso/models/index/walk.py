@@ -146,11 +146,15 @@ def is_folder(entry: "os.DirEntry[str]") -> bool:
         return False
 
 
+def sidecar_names(name: str) -> tuple[str, ...]:
+    """What files are called that say something of the weight file `name`: of the very file first, then of its stem."""
+    stem = name.rpartition(".")[0]
+    return f"{name}{FILE_SUFFIX}", *(f"{stem}{suffix}" for suffix in SIDECAR_SUFFIXES)
+
+
 def _sidecars(name: str, names: dict[str, "os.DirEntry[str]"], *, readme: bool) -> Iterator[tuple[str, os.stat_result]]:
     """Files of the same name with another ending; and the README, but of a folder that holds files of every origin."""
-    stem = name.rpartition(".")[0]
-    wanted = [f"{name}{FILE_SUFFIX}", *(f"{stem}{suffix}" for suffix in SIDECAR_SUFFIXES)] + [README] * readme
-    for sidecar in wanted:
+    for sidecar in (*sidecar_names(name), *[README] * readme):
         if (entry := names.get(sidecar)) is not None:
             try:
                 yield entry.path, entry.stat()

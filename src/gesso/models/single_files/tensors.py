@@ -4,18 +4,18 @@ A pickle is read by torch's weights-only unpickler alone, after the check of its
 """
 
 import pickle
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 
 from gesso.core.errors import ModelError
-from gesso.models.headers.base import DamagedFileError, FileFormat
+from gesso.models.headers.base import DamagedFileError, FileFormat, WeightsHeader
 from gesso.models.headers.globals import STAND_INS
 from gesso.models.headers.read import read_weights_header
-from gesso.models.headers.torch_files import MAX_DEPTH
+from gesso.models.headers.torch_files import named_tensors
 from gesso.models.views import FileView, Form, Piece
 
 
@@ -25,26 +25,28 @@ def tensors_of(view: FileView) -> dict[str, torch.Tensor]:
     Raises:
         ModelError: the file changed since it was described, or cannot be read.
     """
-    stored = mapped_file(view.path)
+    stored = mapped_file(view.path, read_weights_header(view.path))
     try:
         return {name: _made(piece, stored[piece.key]) for name, piece in view.pieces.items()}
     except KeyError as error:
         raise ModelError(f"`{view.path}` was changed while it was being read: {error} is gone") from error
 
 
-def mapped_file(path: Path) -> Mapping[str, torch.Tensor]:
+def mapped_file(path: Path, header: WeightsHeader) -> Mapping[str, torch.Tensor]:
     """Every tensor of a file by its key.
 
+    Args:
+        header: of this file; that it could be read says that the file may be trusted.
+
     Raises:
-        ModelError: it is damaged, or not to be trusted.
+        ModelError: it is damaged.
     """
-    header = read_weights_header(path)
     try:
         if header.format is FileFormat.SAFETENSORS:
             with safe_open(path, framework="pt", device="cpu") as file:
                 return {key: file.get_tensor(key) for key in header.tensors}
         return _unpickled(path, mapped=header.format is FileFormat.TORCH_ZIP)
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, ValueError, EOFError) as error:
+    except (SafetensorError, pickle.UnpicklingError, OSError, RuntimeError, ValueError, EOFError) as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]
         raise DamagedFileError(path, f"could not be read: {lines[0]}") from error
 
@@ -52,7 +54,7 @@ def mapped_file(path: Path) -> Mapping[str, torch.Tensor]:
 def _unpickled(path: Path, *, mapped: bool) -> dict[str, torch.Tensor]:
     with torch.serialization.safe_globals([(_StandIn, name) for name in STAND_INS]):
         root = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
-    return dict(_tensors(root))
+    return dict(named_tensors(root, torch.Tensor))  # the names that the header has for them
 
 
 class _StandIn:
@@ -61,25 +63,6 @@ class _StandIn:
     def __init__(self, *_: Any, **__: Any) -> None: ...
 
     def __setstate__(self, _: Any) -> None: ...
-
-
-def _tensors(root: Any) -> Iterator[tuple[str, torch.Tensor]]:
-    """With the names that the header has for them, see `headers.torch_files`."""
-    for _ in range(MAX_DEPTH):
-        if not isinstance(root, dict) or not isinstance(inner := cast("dict[Any, Any]", root).get("state_dict"), dict):
-            break
-        root = cast(Any, inner)
-    pending: list[tuple[str, Any, int]] = [("", root, 0)]
-    seen: set[int] = set()
-    while pending:
-        name, value, depth = pending.pop()
-        if isinstance(value, torch.Tensor):
-            yield name, value
-        elif isinstance(value, dict | list | tuple) and id(cast(Any, value)) not in seen and depth < MAX_DEPTH:
-            seen.add(id(cast(Any, value)))
-            prefix = f"{name}." if name else ""
-            items: Any = value.items() if isinstance(value, dict) else enumerate(value)
-            pending += [(f"{prefix}{key}", item, depth + 1) for key, item in reversed(list(items))]
 
 
 def _made(piece: Piece, stored: torch.Tensor) -> torch.Tensor:

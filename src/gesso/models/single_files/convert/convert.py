@@ -1,6 +1,5 @@
 """From a folder to a single file, back, and from one kind of file to another."""
 
-import hashlib
 import json
 import os
 import secrets
@@ -18,12 +17,13 @@ from gesso.models.folder import INDEX_FILE, ModelDescription
 from gesso.models.headers.base import TensorShape
 from gesso.models.headers.places import places_of
 from gesso.models.headers.read import read_weights_header
+from gesso.models.identity import file_digest
 from gesso.models.single_files.assemble import small_files
 from gesso.models.single_files.convert.archive import check_archivable, write_archive
 from gesso.models.single_files.convert.check import check_model
 from gesso.models.single_files.convert.metadata import metadata_of
 from gesso.models.single_files.convert.plan import Plan, Targets, plan_copy, plan_file, plan_folder
-from gesso.models.single_files.convert.reading import CHUNK_BYTES, Reader, byte_count
+from gesso.models.single_files.convert.reading import Reader, byte_count
 from gesso.models.single_files.convert.safetensors import in_order, write_safetensors
 from gesso.models.single_files.convert.values import values_of
 from gesso.models.views import Piece
@@ -216,11 +216,7 @@ def _same(ours: Iterator[bytes], theirs: Iterator[bytes], progress: Progress) ->
 
 
 def _written(temporary: Path, final: Path, targets: Targets) -> WrittenFile:
-    digest = hashlib.sha256()
-    with temporary.open("rb") as file:
-        while chunk := file.read(CHUNK_BYTES):
-            digest.update(chunk)
-    return WrittenFile(path=final, bytes=temporary.stat().st_size, sha256=digest.hexdigest(), tensors=len(targets))
+    return WrittenFile(path=final, bytes=temporary.stat().st_size, sha256=file_digest(temporary), tensors=len(targets))
 
 
 def _write_folder(
