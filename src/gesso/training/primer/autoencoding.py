@@ -13,7 +13,7 @@ from gesso.training.primer import reconstruction
 from gesso.training.primer.chance import generator, visited
 from gesso.training.primer.latent_space import measure
 from gesso.training.primer.latents import signed
-from gesso.training.primer.networks import in_float16, load_vae, write_pipeline
+from gesso.training.primer.networks import in_float16, load_vae, mixed_precision, with_changes, write_pipeline
 from gesso.training.primer.plan import Part, TrainingPlan
 from gesso.training.primer.renders import Renders, held_out_renders, renders
 
@@ -62,26 +62,26 @@ class Autoencoding:
                 yield f"vae/{name}", parameter
 
     def prepare(self, listener: Callable[[int], None] = lambda _: None) -> None:
-        self.pictures = renders(self.vae, self.plan, listener=listener)
-        self.held_out_pictures = held_out_renders(self.vae, self.plan)
+        self.pictures = renders(self.vae, self.plan, listener=listener).to(self.device)
+        self.held_out_pictures = held_out_renders(self.vae, self.plan).to(self.device)
 
     def loss(self, step: int) -> Tensor:
-        chance = generator(self.plan.seed, "step", step)
+        chance = generator(self.plan.seed, "step", step, device=self.device)
         batch = self.batch(step, chance)
-        pixels = batch.pixels.to(self.device)
-        if batch.latents is not None:
-            return self._wrong(batch.latents.to(self.device), pixels)
-        encoded = self.vae.encode(pixels).latent_dist
-        divergence = encoded.kl().mean() / encoded.mean[0].numel()  # of one latent
-        return self._wrong(encoded.sample(chance), pixels) + self.plan.kl_weight * divergence
+        with mixed_precision(self.device):
+            if batch.latents is not None:
+                return self._wrong(batch.latents, batch.pixels)
+            encoded = self.vae.encode(batch.pixels).latent_dist
+            divergence = encoded.kl().mean() / encoded.mean[0].numel()  # of one latent
+            return self._wrong(encoded.sample(chance), batch.pixels) + self.plan.kl_weight * divergence
 
     def batch(self, step: int, chance: torch.Generator) -> Batch:
         """Windows around things; whole pictures in the last steps, since the sizes of what GroupNorm sees differ."""
         if self._whole_from <= step:
             chosen = visited(self.plan.seed, step, size=self._whole_pictures, total=len(self.pictures))
-            return self._whole(self.pictures, chosen)
+            return self._whole(self.pictures, chosen.to(self.device))
         chosen = visited(self.plan.seed, step, size=self.plan.batch_size, total=len(self.pictures))
-        return self._windows(chosen, chance)
+        return self._windows(chosen.to(self.device), chance)
 
     def seen(self, steps: int) -> int:
         windows = min(steps, self._whole_from)
@@ -94,10 +94,10 @@ class Autoencoding:
         total = len(self.held_out_pictures)
         for chosen in torch.arange(total).split(_VALIDATED_AT_ONCE):
             batch = self._whole(self.held_out_pictures, chosen)
-            pixels = batch.pixels.to(self.device)
             latents = batch.latents
-            latents = self.vae.encode(pixels).latent_dist.mode() if latents is None else latents.to(self.device)
-            error = self.vae.decode(latents).sample.clamp(-1, 1) - pixels
+            if latents is None:
+                latents = self.vae.encode(batch.pixels).latent_dist.mode()
+            error = self.vae.decode(latents).sample.clamp(-1, 1) - batch.pixels
             distance += error.abs().mean().item() * len(chosen) / total
             square += error.square().mean().item() * len(chosen) / total
         return {"held_out_loss": round(distance, 5), "held_out_psnr": round(reconstruction.psnr(square), 2)}
@@ -107,11 +107,14 @@ class Autoencoding:
         start = self.plan.start
         changed = {Path("vae/diffusion_pytorch_model.safetensors"): in_float16(self.vae)}
         if self.plan.part is Part.VAE:
-            space = measure(self.vae, self.pictures.pixels[:_MEASURED])
-            config = json.loads((start / "vae" / "config.json").read_bytes())
-            config["scaling_factor"] = space.scaling_factor
-            changed[Path("vae/config.json")] = _json(config)
-            changed[Path("preview.json")] = _json({"latent_rgb": space.latent_rgb, "bias": space.bias})
+            space = measure(self.vae, self.pictures.pixels[:_MEASURED].cpu())
+            changed[Path("vae/config.json")] = with_changes(
+                start / "vae" / "config.json",
+                scaling_factor=space.scaling_factor,
+                block_out_channels=list(self.vae.config.block_out_channels),
+            )
+            preview = {"latent_rgb": space.latent_rgb, "bias": space.bias}
+            changed[Path("preview.json")] = (json.dumps(preview, indent=2) + "\n").encode()
         write_pipeline(start, folder, changed=changed)
 
     @property
@@ -132,12 +135,12 @@ class Autoencoding:
 
     def _windows(self, chosen: Tensor, chance: torch.Generator) -> Batch:
         """For each picture a window at one of its things."""
-        rows = torch.arange(len(chosen))
+        rows = torch.arange(len(chosen), device=self.device)
         cells = self.pictures.pixels.shape[-1] // self.factor  # along a side
         side = min(_WINDOW, cells)
-        thing = torch.randint(2, (len(chosen),), generator=chance)
+        thing = torch.randint(2, (len(chosen),), generator=chance, device=self.device)
         middles = self.pictures.middles[chosen][rows, thing] * cells  # [B, 2]: x, y
-        stray = (2 * torch.rand(middles.shape, generator=chance) - 1) * _STRAY
+        stray = (2 * torch.rand(middles.shape, generator=chance, device=self.device) - 1) * _STRAY
         corners = (middles + stray - side / 2).round().long().clamp(0, cells - side)  # [B, 2]
         pixels = _cut(self.pictures.pixels[chosen], corners * self.factor, side * self.factor)
         latents = self.pictures.latents
@@ -152,9 +155,7 @@ class Autoencoding:
 
 def _cut(images: Tensor, corners: Tensor, side: int) -> Tensor:
     """A square of each of [B, C, H, W], from its left and upper corner [B, 2] on: [B, C, side, side]."""
-    cut = [image[:, y : y + side, x : x + side] for image, (x, y) in zip(images, corners.tolist(), strict=True)]
-    return torch.stack(cut)
-
-
-def _json(value: dict[str, Any]) -> bytes:
-    return (json.dumps(value, indent=2) + "\n").encode()
+    steps = torch.arange(side, device=images.device)
+    across, down = (corners[:, axis, None] + steps for axis in (0, 1))  # [B, side]
+    rows = torch.arange(len(images), device=images.device)[:, None, None]
+    return images[rows, :, down[:, :, None], across[:, None, :]].movedim(-1, 1)

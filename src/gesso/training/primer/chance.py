@@ -4,6 +4,7 @@ So nothing has to be kept to go on after an interruption: step 812 draws the sam
 """
 
 import hashlib
+from functools import lru_cache
 from random import Random
 
 import torch
@@ -14,16 +15,20 @@ def dice(*names: object) -> Random:
     return Random(_seed(names))
 
 
-def generator(*names: object) -> torch.Generator:
-    """Torch's chance, on the CPU, for the purpose that `names` tell."""
-    return torch.Generator("cpu").manual_seed(_seed(names))
+def generator(*names: object, device: torch.device | str = "cpu") -> torch.Generator:
+    """Torch's chance for the purpose that `names` tell. Each kind of device draws other numbers."""
+    return torch.Generator(device).manual_seed(_seed(names))
 
 
 def visited(seed: int, step: int, *, size: int, total: int) -> torch.Tensor:
     """Which of `total` pictures step `step` sees: every one is seen once before any is seen again. [size], int64."""
     round_, place = divmod(step, total // size)
-    order = torch.randperm(total, generator=generator(seed, "round", round_))
-    return order[place * size : (place + 1) * size]
+    return _order(seed, round_, total)[place * size : (place + 1) * size]
+
+
+@lru_cache(maxsize=2)
+def _order(seed: int, round_: int, total: int) -> torch.Tensor:
+    return torch.randperm(total, generator=generator(seed, "round", round_))
 
 
 def _seed(names: tuple[object, ...]) -> int:

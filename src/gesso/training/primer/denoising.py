@@ -1,6 +1,5 @@
 """The lesson of the denoiser: to take noise away from the latents of pictures, as their captions say."""
 
-import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from torch.nn.functional import mse_loss
 from gesso.training.primer import objective
 from gesso.training.primer.chance import generator, visited
 from gesso.training.primer.latents import EncodedPictures, encoded_pictures, held_out_pictures
-from gesso.training.primer.networks import in_float16, load_networks, write_pipeline
+from gesso.training.primer.networks import in_float16, load_networks, mixed_precision, with_changes, write_pipeline
 from gesso.training.primer.plan import TrainingPlan
 
 _VALIDATED_AT_ONCE = 32
@@ -32,7 +31,8 @@ class Denoising:
             network.to(device)  # pyright: ignore[reportArgumentType]
         self.networks.unet.train()
         self.networks.text_encoder.train()
-        self.empty = self.networks.tokens([""])[0]
+        self.alphas_cumprod = self.networks.alphas_cumprod.to(device)
+        self.empty = self.networks.tokens([""])[0].to(device)
 
     def learning(self) -> Iterator[tuple[str, nn.Parameter]]:
         for network in ("unet", "text_encoder"):
@@ -40,35 +40,36 @@ class Denoising:
                 yield f"{network}/{name}", parameter
 
     def prepare(self, listener: Callable[[int], None] = lambda _: None) -> None:
-        self.pictures = encoded_pictures(self.networks, self.plan, listener=listener)
-        self.held_out_pictures = held_out_pictures(self.networks, self.plan)
+        self.pictures = encoded_pictures(self.networks, self.plan, listener=listener).to(self.device)
+        self.held_out_pictures = held_out_pictures(self.networks, self.plan).to(self.device)
 
     def loss(self, step: int) -> Tensor:
-        chance = generator(self.plan.seed, "step", step)
+        chance = generator(self.plan.seed, "step", step, device=self.device)
         x0, tokens = self.batch(step, chance)
-        unnamed = torch.rand(len(tokens), generator=chance) < self.plan.caption_dropout
+        unnamed = torch.rand(len(tokens), generator=chance, device=self.device) < self.plan.caption_dropout
         tokens[unnamed] = self.empty
         return self.error(x0, tokens, chance)
 
     def batch(self, step: int, chance: torch.Generator) -> tuple[Tensor, Tensor]:
         """The latents of a step and one of the captions of each. [B, 4, h, w], [B, 77]."""
         size = self.plan.batch_size
-        chosen = visited(self.plan.seed, step, size=size, total=len(self.pictures))
+        chosen = visited(self.plan.seed, step, size=size, total=len(self.pictures)).to(self.device)
         captions = self.pictures.tokens[chosen]
-        wording = torch.randint(captions.shape[1], (size,), generator=chance)
-        return self.pictures.latents[chosen].float(), captions[torch.arange(size), wording].long()
+        wording = torch.randint(captions.shape[1], (size,), generator=chance, device=self.device)
+        rows = torch.arange(size, device=self.device)
+        return self.pictures.latents[chosen].float(), captions[rows, wording].long()
 
     def error(self, x0: Tensor, tokens: Tensor, chance: torch.Generator) -> Tensor:
-        """Mean squared error of v at random times. x0: [B, 4, h, w], tokens: [B, 77]; chance on the CPU."""
+        """Mean squared error of v at random times. x0: [B, 4, h, w], tokens: [B, 77]; all on the device."""
         networks = self.networks
-        t = objective.timesteps(len(x0), len(networks.alphas_cumprod), chance)
-        share = networks.alphas_cumprod[t].to(self.device)
-        noise = torch.randn(x0.shape, generator=chance).to(self.device)
-        x0 = x0.to(self.device)
-        text = networks.text_encoder(tokens.to(self.device)).last_hidden_state  # [B, 77, D]
+        t = objective.timesteps(len(x0), len(self.alphas_cumprod), chance)
+        share = self.alphas_cumprod[t]
+        noise = torch.randn(x0.shape, generator=chance, device=self.device)
         noisy = objective.corrupt(x0, noise, share)
-        predicted = networks.unet(noisy, t.to(self.device), encoder_hidden_states=text).sample
-        return mse_loss(predicted, objective.target(x0, noise, share))
+        with mixed_precision(self.device):
+            text = networks.text_encoder(tokens).last_hidden_state  # [B, 77, D]
+            predicted = networks.unet(noisy, t, encoder_hidden_states=text).sample
+        return mse_loss(predicted.float(), objective.target(x0, noise, share))
 
     def seen(self, steps: int) -> int:
         return steps * self.plan.batch_size
@@ -81,7 +82,7 @@ class Denoising:
             self.error(
                 self.held_out_pictures.latents[start : start + size].float(),
                 self.held_out_pictures.tokens[start : start + size, 0].long(),
-                generator("held out", start),
+                generator("held out", start, device=self.device),
             ).item()
             for start in range(0, len(self.held_out_pictures), size)
         ]
@@ -89,10 +90,14 @@ class Denoising:
 
     def export(self, folder: Path) -> None:
         networks, start = self.networks, self.plan.start
-        config = json.loads((start / "unet" / "config.json").read_bytes())
-        config["block_out_channels"] = list(networks.unet.config["block_out_channels"])
+        layers = networks.text_encoder.config.num_hidden_layers
         changed = {
-            Path("unet/config.json"): (json.dumps(config, indent=2) + "\n").encode(),
+            Path("unet/config.json"): with_changes(
+                start / "unet" / "config.json", block_out_channels=list(networks.unet.config["block_out_channels"])
+            ),
+            Path("text_encoder/config.json"): with_changes(
+                start / "text_encoder" / "config.json", num_hidden_layers=layers
+            ),
             Path("unet/diffusion_pytorch_model.safetensors"): in_float16(networks.unet),
             Path("text_encoder/model.safetensors"): in_float16(networks.text_encoder),
         }

@@ -1,7 +1,9 @@
 """The networks of a training: read from a pipeline folder, made anew, and written as one again."""
 
+import json
 from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,9 +35,17 @@ class Networks:
 
     def tokens(self, captions: list[str]) -> Tensor:
         """Token ids as the pipeline makes them: [B, 77]."""
-        return self.tokenizer(
-            captions, padding="max_length", max_length=77, truncation=True, return_tensors="pt"
-        ).input_ids
+        return tokens_of(self.tokenizer, captions)
+
+
+def read_tokenizer(start: Path) -> Any:
+    """That of a pipeline folder."""
+    return CLIPTokenizer.from_pretrained(start, subfolder="tokenizer")
+
+
+def tokens_of(tokenizer: Any, captions: list[str]) -> Tensor:
+    """Token ids as the pipeline makes them: [B, 77]."""
+    return tokenizer(captions, padding="max_length", max_length=77, truncation=True, return_tensors="pt").input_ids
 
 
 def load_networks(plan: TrainingPlan) -> Networks:
@@ -50,7 +60,7 @@ def load_networks(plan: TrainingPlan) -> Networks:
             unet=UNet2DConditionModel.from_pretrained(start, subfolder="unet", torch_dtype=torch.float32),
             text_encoder=CLIPTextModel.from_pretrained(start, subfolder="text_encoder", dtype=torch.float32),
             vae=_read_vae(start),
-            tokenizer=CLIPTokenizer.from_pretrained(start, subfolder="tokenizer"),
+            tokenizer=read_tokenizer(start),
             alphas_cumprod=_alphas_cumprod(start),
         )
     return _fresh(networks, plan) if plan.fresh else networks
@@ -66,8 +76,11 @@ def load_vae(plan: TrainingPlan) -> AutoencoderKL:
         vae = _read_vae(plan.start)
     if not plan.fresh:
         return vae
+    config = dict(vae.config)
+    if plan.vae_channels is not None:
+        config["block_out_channels"] = plan.vae_channels
     with _weights_by_chance(plan):
-        fresh: Any = AutoencoderKL.from_config(vae.config)
+        fresh: Any = AutoencoderKL.from_config(config)
     fresh.eval().requires_grad_(False)
     if plan.part is Part.DECODER:
         fresh.encoder, fresh.quant_conv = vae.encoder, vae.quant_conv
@@ -99,6 +112,18 @@ def in_float16(network: nn.Module) -> bytes:
     return safetensors.torch.save(tensors, metadata={"format": "pt"})
 
 
+def with_changes(config: Path, **changes: Any) -> bytes:
+    """The JSON file `config` of a pipeline folder, with some of its values changed."""
+    return (json.dumps(json.loads(config.read_bytes()) | changes, indent=2) + "\n").encode()
+
+
+def mixed_precision(device: torch.device) -> AbstractContextManager[Any]:
+    """Networks called in the block compute in bfloat16 where a GPU does it faster; their weights stay float32."""
+    if device.type == "cuda" and torch.cuda.is_bf16_supported():
+        return torch.autocast("cuda", torch.bfloat16)
+    return nullcontext()
+
+
 @contextmanager
 def _telling_what_is_wrong(start: Path) -> Generator[None]:
     try:
@@ -127,10 +152,13 @@ def _fresh(networks: Networks, plan: TrainingPlan) -> Networks:
     unet_config = dict(networks.unet.config)
     if plan.unet_channels is not None:
         unet_config["block_out_channels"] = plan.unet_channels
+    text_config = copy(networks.text_encoder.config)
+    if plan.text_layers is not None:
+        text_config.num_hidden_layers = plan.text_layers
     with _weights_by_chance(plan):
         return Networks(
             unet=UNet2DConditionModel.from_config(unet_config),  # pyright: ignore[reportArgumentType]
-            text_encoder=CLIPTextModel(networks.text_encoder.config),
+            text_encoder=CLIPTextModel(text_config),
             vae=networks.vae,
             tokenizer=networks.tokenizer,
             alphas_cumprod=networks.alphas_cumprod,

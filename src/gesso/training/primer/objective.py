@@ -14,9 +14,10 @@ def timesteps(count: int, total: int, generator: torch.Generator) -> Tensor:
     In the middle the noise has not yet hidden what a thing is, and it is no longer written in the pixels: there it is
     decided which shape comes out.
     """
-    middle = torch.randn(count, generator=generator).sigmoid()
-    uniform = torch.rand(count, generator=generator)
-    chosen = torch.where(torch.arange(count) % 2 == 0, middle, uniform)
+    device = generator.device
+    middle = torch.randn(count, generator=generator, device=device).sigmoid()
+    uniform = torch.rand(count, generator=generator, device=device)
+    chosen = torch.where(torch.arange(count, device=device) % 2 == 0, middle, uniform)
     return (chosen * total).long().clamp(max=total - 1)
 
 

@@ -24,12 +24,16 @@ class Part(StrEnum):
 
 _MEANT_FOR: dict[str, frozenset[Part]] = {
     "unet_channels": frozenset({Part.DENOISER}),
+    "text_layers": frozenset({Part.DENOISER}),
+    "vae_channels": frozenset({Part.VAE}),
     "caption_dropout": frozenset({Part.DENOISER}),
     "whole_pictures_steps": frozenset({Part.DECODER, Part.VAE}),
     "edge_weight": frozenset({Part.DECODER, Part.VAE}),
     "kl_weight": frozenset({Part.VAE}),
 }
 """Keys that are of use for some parts only."""
+_FORMS = ("unet_channels", "text_layers", "vae_channels")
+"""Keys of the form of fresh networks."""
 
 
 class Validation(BaseModel):
@@ -60,10 +64,16 @@ class TrainingPlan(BaseModel):
     """Forget what the part that learns knows in `start`: begin with random weights of its form."""
     unet_channels: tuple[int, ...] | None = Field(default=None, min_length=2)
     """Widths of the UNet's levels, if not those of `start`; for fresh weights only."""
+    text_layers: int | None = Field(default=None, ge=1)
+    """Layers of the text encoder, likewise."""
+    vae_channels: tuple[int, ...] | None = Field(default=None, min_length=2)
+    """Widths of the VAE's levels, likewise."""
     seed: int = Field(default=0, ge=0, le=2**32 - 1)
 
     pictures: int = Field(default=30_000, ge=1)
     """Distinct pictures, rendered and encoded once, then seen again and again."""
+    workers: int = Field(default=0, ge=0)
+    """Processes that draw them; 0: the training does it by itself. A GPU learns faster than one process draws."""
     share_of_two_things: float = Field(default=0.5, ge=0, le=1)
     caption_dropout: float = Field(default=0.1, ge=0, lt=1)
     """Share of the captions that are left empty, so that guidance has something to compare with."""
@@ -98,8 +108,9 @@ class TrainingPlan(BaseModel):
                 raise ValueError(f"`{key}` has no meaning for `part: {self.part}`")
         if self.pictures < self.batch_size:
             raise ValueError(f"`pictures` must be at least one batch: {self.pictures} < {self.batch_size}")
-        if self.unet_channels is not None and not self.fresh:
-            raise ValueError("`unet_channels` needs `fresh: true`: trained weights have their form already")
+        for key in _FORMS:
+            if getattr(self, key) is not None and not self.fresh:
+                raise ValueError(f"`{key}` needs `fresh: true`: trained weights have their form already")
         return self
 
     def learning_rate_at(self, step: int) -> float:
@@ -117,8 +128,8 @@ class TrainingPlan(BaseModel):
 
     def fixed(self) -> dict[str, Any]:
         """What must not change between a checkpoint and the run that goes on from it."""
-        names = ("part", "seed", "pictures", "share_of_two_things", "batch_size", "fresh", "unet_channels")
-        return self.model_dump(mode="json", include=set(names))
+        names = {"part", "seed", "pictures", "share_of_two_things", "batch_size", "fresh", *_FORMS}
+        return self.model_dump(mode="json", include=names)
 
 
 def read_plan(path: Path) -> TrainingPlan:

@@ -3,6 +3,7 @@
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from random import Random
 
 import numpy as np
@@ -37,6 +38,11 @@ class Renders:
     def __len__(self) -> int:
         return len(self.pixels)
 
+    def to(self, device: torch.device) -> "Renders":
+        """The same on `device`, so that no step waits for them."""
+        latents = None if self.latents is None else self.latents.to(device)
+        return Renders(pixels=self.pixels.to(device), middles=self.middles.to(device), latents=latents)
+
 
 def renders(vae: AutoencoderKL, plan: TrainingPlan, *, listener: Callable[[int], None] = lambda _: None) -> Renders:
     """The training pictures of `plan`: nothing held out among them. What is on the disk is not made again.
@@ -48,20 +54,30 @@ def renders(vae: AutoencoderKL, plan: TrainingPlan, *, listener: Callable[[int],
         StorageError: the disk is full; what was finished stays.
     """
 
-    def make(number: int, count: int) -> Shard:
-        rng = dice(plan.seed, "renders", number)
-        scenes = [random_scene(rng, share_of_two=plan.share_of_two_things) for _ in range(count)]
-        return _drawn(vae, plan, [more_striped(scene, rng) for scene in scenes], rng)
-
-    folder = plan.out / "renders" / f"{_digest(vae, plan):08x}"
-    return _of(kept(folder, plan.pictures, make, listener=listener))
+    return _of(
+        kept(
+            plan.out / "renders" / f"{_digest(vae, plan):08x}",
+            plan.pictures,
+            partial(drawn, plan, vae.config["sample_size"]),
+            finish=partial(_finished, vae, plan),
+            workers=plan.workers,
+            listener=listener,
+        )
+    )
 
 
 def held_out_renders(vae: AutoencoderKL, plan: TrainingPlan) -> Renders:
     """Pictures of combinations that training never shows, as often striped as anywhere in the world."""
     rng = dice(plan.validation.seed, "held out")
     scenes = [random_scene(rng, held_out=True) for _ in range(plan.validation.pictures)]
-    return _of(_drawn(vae, plan, scenes, rng))
+    return _of(_finished(vae, plan, _drawn(scenes, rng, vae.config["sample_size"])))
+
+
+def drawn(plan: TrainingPlan, size_px: int, number: int, count: int) -> Shard:
+    """Shard `number` of the training pictures of `plan`, without latents."""
+    rng = dice(plan.seed, "renders", number)
+    scenes = [random_scene(rng, share_of_two=plan.share_of_two_things) for _ in range(count)]
+    return _drawn([more_striped(scene, rng) for scene in scenes], rng, size_px)
 
 
 def more_striped(scene: Scene, rng: Random) -> Scene:
@@ -70,13 +86,15 @@ def more_striped(scene: Scene, rng: Random) -> Scene:
     return replace(scene, things=tuple(things))
 
 
-def _drawn(vae: AutoencoderKL, plan: TrainingPlan, scenes: list[Scene], rng: Random) -> Shard:
-    size_px: int = vae.config["sample_size"]
+def _drawn(scenes: list[Scene], rng: Random, size_px: int) -> Shard:
     places = [place(scene, rng) for scene in scenes]
     pictures = [np.asarray(draw(scene, where, size_px)) for scene, where in zip(scenes, places, strict=True)]
     pixels = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).contiguous()
-    shard = {"pixels": pixels, "middles": torch.tensor([_middles(where) for where in places])}
-    return shard | ({"latents": latents_of(vae, pixels)} if plan.part is Part.DECODER else {})
+    return {"pixels": pixels, "middles": torch.tensor([_middles(where) for where in places])}
+
+
+def _finished(vae: AutoencoderKL, plan: TrainingPlan, shard: Shard) -> Shard:
+    return shard | ({"latents": latents_of(vae, shard["pixels"])} if plan.part is Part.DECODER else {})
 
 
 def _middles(places: tuple[Place, ...]) -> list[tuple[float, float]]:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -93,11 +94,17 @@ class Trainer:
         self.named = dict(lesson.learning())
         self.parameters = list(self.named.values())
         self.average = {name: parameter.detach().clone() for name, parameter in self.named.items()}
+        fused = self.parameters[0].device.type == "cuda"  # one kernel for all that learns, not some for each
         self.optimizer = torch.optim.AdamW(
-            self.parameters, lr=plan.learning_rate, betas=(0.9, 0.99), weight_decay=plan.weight_decay
+            self.parameters,
+            lr=plan.learning_rate,
+            betas=(0.9, 0.99),
+            weight_decay=plan.weight_decay,
+            fused=fused or None,
         )
         self.step = 0
         self.seconds = 0.0
+        self._losses: list[Tensor] = []
         self._tryout = tryout
         self._watch = watch
         self._resume()
@@ -108,17 +115,15 @@ class Trainer:
         plan = self.plan
         if self.step >= plan.steps and self._validated():
             return plan.out / MODEL  # nothing is left to do
-        losses: list[float] = []
         saved_at = began = time.monotonic()
         with _stop_signals() as stopped:
             while self.step < plan.steps:
-                losses.append(self.learn())
+                self._losses.append(self.learn())
                 self.step += 1
                 now = time.monotonic()
                 self.seconds, began = self.seconds + now - began, now
                 if self.step % plan.log_every_steps == 0 or self.step == plan.steps:
-                    self._log(losses)
-                    losses.clear()
+                    self._log()
                 if stopped():
                     self.save()
                     raise CancelledError(f"Stopped after step {self.step} of {plan.steps}; the same command goes on")
@@ -132,12 +137,13 @@ class Trainer:
         self.save()
         return self.validate()
 
-    def learn(self) -> float:
-        """One step: the gradient of one batch, and what the optimizer makes of it. Returns the batch's loss."""
+    def learn(self) -> Tensor:
+        """One step: the gradient of one batch, and what the optimizer makes of it. Returns the batch's loss.
+
+        Nobody looks at it here: a GPU is given the next step while it is still busy with this one.
+        """
         plan = self.plan
         loss = self.lesson.loss(self.step)
-        if not torch.isfinite(loss):
-            raise NonFiniteError(component=self.lesson.network, step=self.step, call=0)
         for group in self.optimizer.param_groups:
             group["lr"] = plan.learning_rate_at(self.step)
         self.optimizer.zero_grad(set_to_none=True)
@@ -147,9 +153,8 @@ class Trainer:
         # Averages of few steps shall forget the beginning sooner (as in Karras et al. 2022).
         decay = min(plan.average_decay, (1 + self.step) / (10 + self.step))
         with torch.no_grad():
-            for name, parameter in self.named.items():
-                self.average[name].lerp_(parameter, 1 - decay)
-        return loss.item()
+            torch._foreach_lerp_(list(self.average.values()), self.parameters, 1 - decay)
+        return loss.detach()
 
     def validate(self) -> Path:
         """Write the model as it is now, try it out, and log what came of it."""
@@ -167,7 +172,8 @@ class Trainer:
         return logged and (self.plan.out / MODEL / "model_index.json").exists()
 
     def save(self) -> None:
-        """Write a checkpoint."""
+        """Write a checkpoint. Raises `NonFiniteError` if what was learned since the last one is worth nothing."""
+        self._finite_losses()
         kept: dict[str, dict[str, Tensor]] = {"weights": {}, "average": self.average, "exp_avg": {}, "exp_avg_sq": {}}
         for name, parameter in self.named.items():
             kept["weights"][name] = parameter
@@ -188,18 +194,29 @@ class Trainer:
                 hint="set `start` back, or choose another folder with `out`",
             )
         self.step, self.seconds = checkpoint.step, checkpoint.seconds
+        step_device = self.parameters[0].device if self.optimizer.defaults["fused"] else "cpu"
         with torch.no_grad():
             for name, parameter in self.named.items():
                 parameter.copy_(weights[name])
                 self.average[name].copy_(checkpoint.tensors["average"][name])
                 if self.step:
                     self.optimizer.state[parameter] = {
-                        "step": torch.tensor(float(self.step)),
+                        "step": torch.tensor(float(self.step), device=step_device),
                         "exp_avg": checkpoint.tensors["exp_avg"][name].to(parameter.device, copy=True),
                         "exp_avg_sq": checkpoint.tensors["exp_avg_sq"][name].to(parameter.device, copy=True),
                     }
 
-    def _log(self, losses: list[float]) -> None:
+    def _finite_losses(self) -> list[float]:
+        """Those of the steps since the last line of the log."""
+        losses = torch.stack(self._losses).tolist() if self._losses else []
+        for step, loss in enumerate(losses, start=self.step - len(losses)):
+            if not isfinite(loss):
+                raise NonFiniteError(component=self.lesson.network, step=step, call=0)
+        return losses
+
+    def _log(self) -> None:
+        losses = self._finite_losses()
+        self._losses.clear()
         pictures = self.lesson.seen(self.step)
         rate = self.plan.learning_rate_at(self.step - 1)
         loss = sum(losses) / len(losses)
