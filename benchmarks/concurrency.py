@@ -48,6 +48,7 @@ class Subject:
         steps: of the homogeneous workload.
         size_px: of the pictures; `None` is the model's own.
         weight: how much of the time it gets, beside other subjects.
+        arms: of those of the plan, which; `None` is all. Each holds the model, all at once.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Subject:
     cells: tuple[Cell, ...]
     size_px: int | None = None
     weight: float = 1.0
+    arms: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,10 +107,16 @@ def rung(side: int, steps: int, cells: tuple[Cell, ...]) -> Subject:
     )
 
 
-def run(plan: Plan, *, deadline: float | None = None) -> dict[str, Any]:
+def run(
+    plan: Plan,
+    *,
+    deadline: float | None = None,
+    keep: Callable[[dict[str, Any]], None] = lambda _: None,
+) -> dict[str, Any]:
     """Measure every subject. JSON.
 
     Args:
+        keep: given what there is so far after each subject.
         deadline: on the monotonic clock. Each subject and each of its cells has its share of the time until then, and
             makes fewer repeats when that is over: so all are measured with equal care.
     """
@@ -116,10 +124,12 @@ def run(plan: Plan, *, deadline: float | None = None) -> dict[str, Any]:
     weights = [subject.weight for subject in plan.subjects]
     deadlines = [None] * len(weights) if deadline is None else shared_out(begun, deadline, weights)
     with tempfile.TemporaryDirectory(prefix="gesso-bench-") as folder:
-        subjects = [
-            _subject(subject, plan, Path(folder), by) for subject, by in zip(plan.subjects, deadlines, strict=True)
-        ]
-    return {"arms": list(plan.arms), "threads": plan.threads[-1], "subjects": subjects}
+        subjects: list[dict[str, Any]] = []
+        found = {"arms": list(plan.arms), "threads": plan.threads[-1], "subjects": subjects}
+        for subject, by in zip(plan.subjects, deadlines, strict=True):
+            subjects.append(_subject(subject, plan, Path(folder), by))
+            keep(found)
+    return found
 
 
 def shared_out(begun: float, deadline: float, weights: Sequence[float]) -> list[float]:
@@ -138,8 +148,9 @@ def _subject(subject: Subject, plan: Plan, folder: Path, deadline: float | None)
         device=plan.device,
         size_px=subject.size_px,
     )
-    tell(f"{subject.name}: starting {len(plan.arms)} arms")
-    with started(plan.arms, model, threads=plan.threads[-1], device=plan.device) as arms:
+    names = [arm for arm in plan.arms if subject.arms is None or arm in subject.arms]
+    tell(f"{subject.name}: starting {len(names)} arms")
+    with started(names, model, threads=plan.threads[-1], device=plan.device) as arms:
         lock_threads, picture_seconds = _calibrated(arms["lock"], model, subject, plan.threads)
         tell(f"{subject.name}: {picture_seconds:.2f} s a picture behind the lock, best with {lock_threads} thread(s)")
         bench = _Bench(

@@ -66,13 +66,17 @@ class ArmProcess:
         """Of it and all its processes, over its life; counted while it lives."""
         return peak_bytes(self._process.pid)
 
-    def close(self) -> None:
-        """End it and whatever it started."""
+    def dismiss(self) -> None:
+        """Tell it that it may end."""
         assert self._process.stdin is not None
-        assert self._process.stdout is not None
         self._signal(signal.SIGCONT)
         with contextlib.suppress(BrokenPipeError):
             self._process.stdin.close()
+
+    def close(self) -> None:
+        """End it and whatever it started."""
+        assert self._process.stdout is not None
+        self.dismiss()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(timeout=10)
         self._signal(signal.SIGKILL)  # the group: a server's own processes outlive it if it was cut short
@@ -114,5 +118,7 @@ def started(names: Sequence[str], model: str, *, threads: int, device: str = "cp
                 arm.ready()
             yield arms
         finally:
+            for arm in arms.values():  # side by side: a process with a GPU takes seconds to end
+                arm.dismiss()
             for arm in arms.values():
                 arm.close()

@@ -29,7 +29,7 @@ def _crossover(part: Mapping[str, Any]) -> str:
     for subject in part["subjects"]:
         for kind in ("homogeneous", "mixed"):
             for cell in cells(subject, kind=kind):
-                gains = [spread(ratios(cell, arm, over="lock")) for arm in arms]
+                gains = [spread(ratios(cell, arm, over="lock")) if arm in cell["arms"] else "" for arm in arms]
                 share = median(ratios(cell, "fast", over="lock")) / subject["ceiling"]
                 # With few clients forwards have fewer rows than those that the ceiling is measured with.
                 shown = f"{share:.0%}" if cell["clients"] >= 8 else ""
@@ -81,8 +81,10 @@ def _ceilings(part: Mapping[str, Any]) -> str:
 
 
 def _memory(part: Mapping[str, Any]) -> str:
+    if not any(subject["peak_bytes"] for subject in part["subjects"]):
+        return ""
     rows = [
-        [subject["name"], *(mebibytes(subject["peak_bytes"][arm]) for arm in part["arms"])]
+        [subject["name"], *(mebibytes(subject["peak_bytes"].get(arm)) for arm in part["arms"])]
         for subject in part["subjects"]
     ]
     text = "Peak of resident memory in MiB, of the arm's processes together, its clients included."

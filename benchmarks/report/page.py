@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import results
-from benchmarks.report import concurrency, others, overhead
+from benchmarks.report import concurrency, gpu, others, overhead
 from benchmarks.report.targets import targets
 from benchmarks.report.text import table, verdict
 from gesso.core.files import write_atomically
@@ -76,7 +76,7 @@ def _blocks(found: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     yield "## Converting models"
     yield others.conversion(found[results.CONVERSION]) if results.CONVERSION in found else _missing(results.CONVERSION)
     yield "## On a GPU"
-    yield from concurrency.sections(found["gpu"]) if "gpu" in found else [_NO_GPU]
+    yield from gpu.sections(found["gpu"]) if "gpu" in found else [_NO_GPU]
 
 
 def _missing(part: str) -> str:
