@@ -321,6 +321,21 @@ def test_chunks_joined_are_the_ids_of_the_prompt(count: int) -> None:
     assert all(len(part) <= 75 for part in parts)
 
 
+@pytest.mark.parametrize(
+    ("ids", "chunks"),
+    [
+        ([1, 2, -1, -2, 3], [[1, 2], [-1, -2, 3]]),
+        ([1, -1, -2, -1, -2], [[1, -1, -2], [-1, -2]]),
+        ([1, -1, -2, -4, 2], [[1, -1, -2], [-4, 2]]),
+        ([1, -1, -2, -3, -4, 2], [[1, -1, -2], [-3, -4, 2]]),  # no chunk could hold them
+    ],
+)
+def test_the_vectors_of_an_embedding_stay_in_one_chunk_if_one_can_hold_them(
+    ids: list[int], chunks: list[list[int]]
+) -> None:
+    assert split(ids, 3) == chunks
+
+
 def test_the_rows_of_a_long_prompt_hold_all_its_ids_in_order() -> None:
     pipe: Any = zoo.built("sd1")
     tokenizer = pipe.tokenizer

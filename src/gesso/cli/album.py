@@ -65,12 +65,16 @@ class Album:
         """For JSON: where each picture is and the facts that tell it from others."""
         return [_entry(path) for path in self.paths]
 
-    def adapters(self) -> list[dict[str, Any]]:
-        """For JSON: what became of the keys of each adapter. All pictures of a request have the same."""
+    def reports(self) -> dict[str, list[dict[str, Any]]]:
+        """For JSON: what became of each adapter and embedding. All pictures of a request have the same."""
         from gesso.engine.pictures import read_recipe
 
         recipe = next((found for path in self.paths if (found := read_recipe(path).recipe) is not None), None)
-        return [] if recipe is None else [report.model_dump(mode="json") for report in recipe.run.adapters]
+        adapters, embeddings = ((), ()) if recipe is None else (recipe.run.adapters, recipe.run.embeddings)
+        return {
+            "adapters": [report.model_dump(mode="json") for report in adapters],
+            "embeddings": [report.model_dump(mode="json") for report in embeddings],
+        }
 
 
 def _opened(journal: Path | None) -> "RequestJournal | None":

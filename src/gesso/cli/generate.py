@@ -7,7 +7,7 @@ import typer
 
 from gesso.cli import options
 from gesso.cli.destination import check_writable, checked_format
-from gesso.cli.invocation import adapters, pairs, parts_from, settings_of
+from gesso.cli.invocation import adapters, embeddings, pairs, parts_from, settings_of
 from gesso.cli.output import AsJson, print_json, print_warning
 from gesso.cli.show import check_picture
 from gesso.cli.size import parsed_size
@@ -32,6 +32,8 @@ def generate(  # one parameter for each option: that is how Typer declares them
     count: options.Count = None,
     from_image: options.FromImage = None,
     loras: options.Lora = None,
+    embedding: options.Embedding = None,
+    embeddings_by_name: options.EmbeddingsByName = None,
     strict: options.Strict = None,
     steps: options.Steps = None,
     sampler: options.Sampler = None,
@@ -94,6 +96,8 @@ def generate(  # one parameter for each option: that is how Typer declares them
         "variation_seed": variation_seed,
         "variation_strength": variation_strength,
         "adapters": adapters(loras),
+        "embeddings": embeddings(embedding),
+        "embeddings_by_name": embeddings_by_name,
         "strict": strict,
         "device": device,
         "precision": precision,
@@ -130,10 +134,8 @@ def _run(
         for path in album.removed:
             print_warning(f"`{path}` was removed after it was saved")
         if as_json and album.paths:
-            told = album.adapters()
-            print_json(
-                {"images": album.as_list(), "adapters": told, "warnings": warnings, "timings": timings.as_dict()}
-            )
+            told = {"images": album.as_list(), **album.reports(), "warnings": warnings, "timings": timings.as_dict()}
+            print_json(told)
         elif album.paths:
             print("\n".join(str(path) for path in album.paths))
 

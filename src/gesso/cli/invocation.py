@@ -80,6 +80,22 @@ def adapters(texts: list[str] | None) -> tuple[dict[str, Any], ...] | None:
     return tuple(found)
 
 
+def embeddings(texts: list[str] | None) -> tuple[dict[str, Any], ...] | None:
+    """The embeddings of repeated `--embedding`, as fields of `EmbeddingUse`. Raises `UsageError`."""
+    if not texts:
+        return None
+    from gesso.core.embedding_text import parse_embedding
+
+    found: list[dict[str, Any]] = []
+    for text in texts:
+        try:
+            found.append(parse_embedding(text).model_dump())
+        except ValueError as error:
+            hint = "write NAME, or NAME=WORD for another word than its own"
+            raise UsageError(f"`--embedding {text}` is not understood: {error}", hint=hint) from error
+    return tuple(found)
+
+
 def _json_or_text(option: str, key: str, text: str) -> Any:
     try:
         return json.loads(text, parse_constant=_no_constant)

@@ -76,9 +76,25 @@ Lora = Annotated[
         metavar="NAME[:WEIGHT[:TEXT_WEIGHT]][@FROM-TO][,BLOCK=FACTOR]",
     ),
 ]
+Embedding = Annotated[
+    list[str] | None,
+    _option(
+        "Vectors to read where the word stands in a prompt; may be repeated.", panel=_PICTURE, metavar="NAME[=WORD]"
+    ),
+]
+EmbeddingsByName = Annotated[
+    bool | None,
+    _option(
+        "Names of files in a folder `embeddings` stand for these.",
+        "--embeddings-by-name/--no-embeddings-by-name",
+        panel=_PICTURE,
+    ),
+]
 Strict = Annotated[
     bool | None,
-    _option("Fail if a key of an adapter has no place.", "--strict/--no-strict", panel=_PICTURE),
+    _option(
+        "Fail if something of an adapter or embedding has no effect.", "--strict/--no-strict", panel=_PICTURE
+    ),
 ]
 Arguments = Annotated[
     list[str] | None,

@@ -78,6 +78,7 @@ def _facts(recipe: "Recipe") -> list[tuple[str, str]]:
         ("guidance", f"{resolved.guidance:g}, rescale {resolved.guidance_rescale:g}"),
         ("seed", f"{recipe.run.seed} (picture {recipe.run.index} of its request)"),
         *_adapter_facts(recipe),
+        *(("embedding", f"{report.name}: {report.told()}") for report in recipe.run.embeddings),
         ("precision", f"{resolved.precision}, VAE {resolved.vae_precision}, {'exact' if resolved.exact else 'fast'}"),
         *_run_facts(recipe.run),
     ]

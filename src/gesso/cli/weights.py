@@ -76,6 +76,8 @@ def _lines(
         ("algorithm", _told(recognition.algorithm)),
         ("rank", _ranks(recognition.ranks)),
         ("vectors", str(recognition.vectors or "")),
+        ("width", ", ".join(f"{name} {width}".strip() for name, width in recognition.widths.items())),
+        ("trigger", _trigger(path, recognition) or ""),
         ("holds", ", ".join(part.value for part in recognition.parts)),
         ("layout", _told(recognition.layout)),
         ("format", header.format),
@@ -95,6 +97,14 @@ def _told(conclusion: "Conclusion | None") -> str:
     if conclusion is None:
         return ""
     return f"{conclusion.value} (a guess)" if conclusion.guess else conclusion.value
+
+
+def _trigger(path: Path, recognition: "Recognition") -> str | None:
+    """The word that an embedding stands for unless a request says another."""
+    from gesso.models.adapters.find import title_of
+    from gesso.models.recognition.kinds import Kind
+
+    return (recognition.token or title_of(path)) if recognition.kind.value == Kind.TEXTUAL_INVERSION else None
 
 
 def _ranks(ranks: tuple[int, ...]) -> str:
@@ -130,6 +140,8 @@ def _entry(path: Path, header: "WeightsHeader", recognition: "Recognition", fact
         "algorithm": value(recognition.algorithm),
         "ranks": recognition.ranks,
         "vectors": recognition.vectors,
+        "widths": dict(recognition.widths),
+        "trigger": _trigger(path, recognition),
         "holds": [part.value for part in recognition.parts],
         "layout": value(recognition.layout),
         "format": header.format,

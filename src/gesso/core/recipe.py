@@ -56,6 +56,7 @@ class Fingerprint(Kept):
     weights: str
     """Identity of the model's weights, `sha256:…`, or `pending` while it was still being computed."""
     adapters: tuple[str, ...] = ()
+    embeddings: tuple[str, ...] = ()
 
     def differences(self, other: "Fingerprint") -> list[str]:
         """Lines such as `threads 2 → 1`, from this fingerprint to `other`; empty if runs can be compared."""
@@ -106,6 +107,30 @@ class AdapterReport(Kept):
         return f"{self.algorithm} on {layers}; {keys}{f'; {self.sampled}' if self.sampled else ''}"
 
 
+class EmbeddingReport(Kept):
+    """Where the vectors of an embedding were read."""
+
+    name: str
+    sha256: str
+    word: str
+    vectors: int
+    """Tokens that the word takes."""
+    widths: dict[str, int]
+    """Text encoder → values of a vector."""
+    in_prompt: int
+    """Times that the word stands there."""
+    in_negative_prompt: int
+
+    def told(self) -> str:
+        """In one line."""
+        encoders = " and ".join(f"`{network}`" for network in self.widths)
+        vectors = f"{self.vectors} vector{'s' if self.vectors != 1 else ''} for {encoders}"
+        return (
+            f"`{self.word}` is {vectors}; {self.in_prompt} in the prompt, {self.in_negative_prompt} in the negative "
+            f"prompt"
+        )
+
+
 class Run(Kept):
     """How one picture came to be."""
 
@@ -123,6 +148,7 @@ class Run(Kept):
     metering: Metering
     warnings: tuple[str, ...] = ()
     adapters: tuple[AdapterReport, ...] = ()
+    embeddings: tuple[EmbeddingReport, ...] = ()
 
 
 class Recipe(Kept):
@@ -140,12 +166,21 @@ class Recipe(Kept):
         return self.model_dump_json(by_alias=True)
 
     def again(self, **overrides: Any) -> ImageRequest:
-        """The request that makes this picture again: what was asked, with the noise and adapter files decided on."""
+        """The request that makes this picture again: what was asked, with the noise and files decided on.
+
+        Words of other prompts than the picture's may be names of other embeddings.
+        """
         image = self.resolved.for_image(self.run.index)
         noise: dict[str, Any] = {"seed": self.run.seed, "noise_source": image.noise_source, "count": 1}
         if image.variation_strength:
             noise["variation_seed"] = image.variation_seed
         if image.adapters:
             noise["adapters"] = [adapter.model_dump() for adapter in image.adapters]
+        embeddings = image.embeddings
+        if overrides.keys() & {"prompt", "negative_prompt", "embeddings"}:
+            embeddings = embeddings[: len(self.asked.embeddings)]
+        else:
+            noise["embeddings_by_name"] = False
+        noise["embeddings"] = [embedding.model_dump() for embedding in embeddings]
         asked = self.asked.model_dump() | noise | overrides
         return ImageRequest.model_validate(asked)

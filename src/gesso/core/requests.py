@@ -16,6 +16,8 @@ MAX_SEED = 2**32 - 1
 
 ArgumentName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 
+Word = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+
 
 class Precision(StrEnum):
     """The number format in which the networks compute."""
@@ -80,6 +82,25 @@ class ResolvedAdapter(Value):
     sha256: str
 
 
+class EmbeddingUse(Value):
+    """An embedding (a textual inversion) in a request: vectors that are read where its word stands in a prompt."""
+
+    name: str
+    """A file in the model folders, by its name without the ending; or a path."""
+    word: Word | None = None
+    """`None` is the token that the file itself names where that stands in a prompt, else the name of the file."""
+    sha256: str | None = None
+    """Of the file; another is refused. `None` takes the file as it is."""
+
+
+class ResolvedEmbedding(Value):
+    """An embedding as it will be read. The fields are those of `EmbeddingUse`, decided."""
+
+    name: str
+    word: Word
+    sha256: str
+
+
 class ImageRequest(Value):
     """What was asked. A field that is `None` is decided by the model, the machine and the settings."""
 
@@ -131,8 +152,12 @@ class ImageRequest(Value):
     """Further arguments of the pipeline's own `__call__`; one that it does not take is refused."""
     adapters: tuple[AdapterUse, ...] = ()
     """Applied together, in this order."""
+    embeddings: tuple[EmbeddingUse, ...] = ()
+    embeddings_by_name: bool = True
+    """Words of the prompts that are names of files in a folder `embeddings` stand for these, where they fit the model.
+    """
     strict: bool = False
-    """A key of an adapter that finds no place in the model is an error instead of a warning."""
+    """What an adapter or embedding holds or is asked for and has no effect is an error instead of a warning."""
     output_format: OutputFormat | None = None
     priority: int = 0
     """Higher goes first, at the next step of what runs. -100 to 100."""
@@ -186,6 +211,8 @@ class ResolvedImageRequest(Value):
     variation_strength: float = 0.0
     parts: dict[ArgumentName, str] = Field(default_factory=dict)
     adapters: tuple[ResolvedAdapter, ...] = ()
+    embeddings: tuple[ResolvedEmbedding, ...] = ()
+    """Those that were asked for, then those whose names stand in the prompts."""
     strict: bool = False
 
     def for_image(self, index: int) -> "ResolvedImageRequest":

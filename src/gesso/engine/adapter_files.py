@@ -6,7 +6,7 @@ from pathlib import Path
 from gesso.core.errors import InputError
 from gesso.core.requests import AdapterUse, ResolvedAdapter
 from gesso.models.adapters.few_step import Sampled, few_step
-from gesso.models.adapters.find import AdapterPlace, find_adapter
+from gesso.models.adapters.find import ADAPTER, AdapterPlace, check_digest, find_adapter
 from gesso.models.adapters.keys import take_apart
 from gesso.models.headers.base import WeightsHeader
 from gesso.models.headers.read import read_weights_header
@@ -63,12 +63,7 @@ class AdapterFiles:
         recognition = recognise(header)
         _check_kind(place, header, recognition)
         sha256 = self._identities.file_digest(place.path)
-        if use.sha256 is not None and use.sha256 != sha256:
-            raise InputError(
-                f"`{place.path}` is not the adapter that was asked for: its sha256 begins with {sha256[:10]}, "
-                f"wanted is {use.sha256[:10]}",
-                hint="put the right file in its place, or name the adapter anew to take this one",
-            )
+        check_digest(place, sha256, use.sha256, ADAPTER)
         family = recognition.family
         return AdapterFacts(
             reference=place.name,
@@ -95,8 +90,13 @@ def _check_kind(place: AdapterPlace, header: WeightsHeader, recognition: Recogni
             hint="LoRA, LoCon, LoHa, LoKr, DoRA and full differences are",
         )
     if recognition.kind.value != Kind.LORA:
-        what = "nothing that is known" if recognition.kind.value == Kind.UNKNOWN else f"a {recognition.kind.value}"
+        inversion = recognition.kind.value == Kind.TEXTUAL_INVERSION
+        hint = "name it with `--embedding`" if inversion else "`gesso models show FILE` tells what a file is"
         raise InputError(
-            f"`{place.path}` is {what}, not an adapter: {recognition.kind.evidence}",
-            hint="`gesso models show FILE` tells what a file is",
+            f"`{place.path}` is {what_it_is(recognition)}, not an adapter: {recognition.kind.evidence}", hint=hint
         )
+
+
+def what_it_is(recognition: Recognition) -> str:
+    kind = recognition.kind.value
+    return "nothing that is known" if kind == Kind.UNKNOWN else f"a {kind}"

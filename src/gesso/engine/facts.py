@@ -13,7 +13,7 @@ from gesso.core.registry import load_dotted
 from gesso.models.bases.base import Base
 from gesso.models.bases.claims import claimed_hub_ids
 from gesso.models.bases.registry import base_named, base_of
-from gesso.models.families import Sampling
+from gesso.models.families import Role, Sampling
 from gesso.models.folder import ModelDescription
 from gesso.models.network import quiet_libraries
 from gesso.models.verified import VERIFIED, VerifiedPipeline
@@ -22,6 +22,19 @@ _BY_NAME = frozenset({inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter
 
 OTHER = "other"
 """Family name of a model that runs as its folder says, without conditioning of our own."""
+
+_CLIPS = frozenset({"CLIPTextModel", "CLIPTextModelWithProjection"})
+_T5 = "T5EncoderModel"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextReader:
+    """A text encoder, as embeddings are made for it."""
+
+    called: str
+    """`clip_l`, `clip_g` or `t5xxl`: what files with vectors for several encoders call it."""
+    width: int
+    """Values of the vector of a token."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +82,8 @@ class ModelFacts:
     """What is known of the pipeline's class beyond its signature; `None` if nobody tried it."""
     base: Base | None = field(default=None, repr=False)
     """The well-known base that it says it is."""
+    text_readers: Mapping[str, TextReader] = field(default_factory=dict[str, TextReader])
+    """Its text encoders by name; none if they are not of a kind that embeddings are made for."""
 
     @property
     def takes_negative_prompt(self) -> bool:
@@ -148,7 +163,24 @@ def facts_of(
         usual_steps=_pipeline_defaults(signature).steps,
         tried=VERIFIED.get(name),
         base=base,
+        text_readers=_text_readers(description),
     )
+
+
+def _text_readers(description: ModelDescription) -> dict[str, TextReader]:
+    if description.family is None:
+        return {}
+    readers: dict[str, TextReader] = {}
+    for name, component in description.components.items():
+        if component.role is not Role.TEXT:
+            continue
+        t5 = component.class_name == _T5
+        width = component.config.get("d_model" if t5 else "hidden_size")
+        if not isinstance(width, int) or not (t5 or component.class_name in _CLIPS):
+            return {}
+        called = "t5xxl" if t5 else "clip_l" if name == "text_encoder" else "clip_g"
+        readers[name] = TextReader(called=called, width=width)
+    return readers
 
 
 @cache

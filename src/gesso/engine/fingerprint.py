@@ -41,4 +41,5 @@ def fingerprint_of(
         vae_tiling=vae_tiling,
         weights=weights,
         adapters=tuple(described(adapter) for adapter in resolved.adapters),
+        embeddings=tuple(f"sha256:{embedding.sha256}={embedding.word}" for embedding in resolved.embeddings),
     )

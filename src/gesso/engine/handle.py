@@ -13,7 +13,7 @@ from PIL import Image
 from gesso.components.scope import CancelToken
 from gesso.core.errors import GessoError
 from gesso.core.events import Event
-from gesso.core.recipe import AdapterReport, Recipe
+from gesso.core.recipe import AdapterReport, EmbeddingReport, Recipe
 from gesso.core.requests import ImageRequest, ResolvedImageRequest
 from gesso.core.settings import Settings
 from gesso.engine import pictures
@@ -42,6 +42,8 @@ class Result:
     warnings: tuple[str, ...] = ()
     adapters: tuple[AdapterReport, ...] = ()
     """What became of the keys of each adapter."""
+    embeddings: tuple[EmbeddingReport, ...] = ()
+    """Where each embedding was read."""
 
     @property
     def images(self) -> list[Image.Image]:

@@ -102,6 +102,7 @@ def write(recipe: Recipe) -> str:
         "RNG": resolved.noise_source.upper(),
         "CFG rescale": resolved.guidance_rescale or None,
         **_adapter_pairs(resolved),
+        "TI hashes": _embedding_hashes(resolved),
         "Version": _version(recipe),
     }
     lines = [resolved.prompt]
@@ -190,6 +191,12 @@ def _adapter_pairs(resolved: ResolvedImageRequest) -> dict[str, Any]:
         "Lora hashes": ", ".join(f"{name}: {adapter.sha256[:HASH_DIGITS]}" for name, adapter in named),
         "Adapters": " ".join(adapter_text(adapter, name=name) for name, adapter in named),
     }
+
+
+def _embedding_hashes(resolved: ResolvedImageRequest) -> str | None:
+    """Under the words, which are what the prompts say."""
+    named = [f"{embedding.word}: {embedding.sha256[:HASH_DIGITS]}" for embedding in resolved.embeddings]
+    return ", ".join(named) or None
 
 
 def _finite(text: str) -> float:

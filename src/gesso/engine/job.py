@@ -17,14 +17,15 @@ from gesso.components.trace import Placements, TraceRecorder
 from gesso.components.turns import Turn, Turns
 from gesso.core.errors import CancelledError, ClosedError, DeadlineError, GessoError, drop_frames
 from gesso.core.events import Cancelled, Completed, Failed, ImageCompleted, ImageStarted, Warned
-from gesso.core.recipe import AdapterReport, Fingerprint
+from gesso.core.recipe import AdapterReport, EmbeddingReport, Fingerprint
 from gesso.core.requests import ResolvedImageRequest
 from gesso.core.settings import Settings
 from gesso.engine.adapters import AppliedAdapters
 from gesso.engine.fingerprint import fingerprint_of
 from gesso.engine.handle import Handle, Picture, Result
 from gesso.engine.hosted_model import HostedModel, hosted_component
-from gesso.engine.make import call_states, is_tiled, make_image, picture_of
+from gesso.engine.inversions import AppliedInversions
+from gesso.engine.make import all_states, call_states, is_tiled, make_image, picture_of
 from gesso.engine.pool import ImagePool
 from gesso.engine.prompting import prompt_arguments
 from gesso.engine.resume import RequestJournal
@@ -44,6 +45,10 @@ class Workshop(Protocol):
 
     def applied(self, model: HostedModel, job: "Job") -> AbstractContextManager[AppliedAdapters]:
         """The adapters of a request on its model, for the length of the block; `job` is told what does not fit."""
+        ...
+
+    def inversions(self, model: HostedModel, job: "Job") -> AppliedInversions:
+        """The embeddings of a request on its model; `job` is told of those without effect."""
         ...
 
     def weights_identity(self, model: HostedModel, *, wait: bool) -> str:
@@ -76,6 +81,7 @@ class Job:
     _ended: int = 0
     _model: HostedModel | None = None
     _adapters: AppliedAdapters | None = None
+    _embedding_reports: tuple[EmbeddingReport, ...] = ()
     _conditioning: Mapping[str, Any] | None = None
     _conditioning_trace: TraceRecorder = field(default_factory=TraceRecorder)
     _first_meter: Meter = field(default_factory=Meter)
@@ -163,9 +169,12 @@ class Job:
             self._adapters = self._resources.enter_context(self.studio.applied(self._model, self))
             scope = self._scope(self._model, self.indices[0], trace=self._conditioning_trace)
             scope.journal = self._calls(self._model, "conditioning")
+            inversions = self.studio.inversions(self._model, self)
+            scope.call_states = all_states(scope.call_states, inversions.states)
+            self._embedding_reports = inversions.reports
             try:
                 with entered(scope), scope.turn, torch.no_grad():
-                    conditioning = prompt_arguments(self._model, self.handle.resolved)
+                    conditioning = prompt_arguments(self._model, self.handle.resolved, inversions)
                     scope.settle()
             finally:
                 self._model.worker.leave(scope)
@@ -241,6 +250,7 @@ class Job:
             fingerprint=fingerprint,
             warnings=tuple(self._warnings),
             adapters=self._reports(),
+            embeddings=self._embedding_reports,
         )
 
     def _reports(self) -> tuple[AdapterReport, ...]:
@@ -268,6 +278,7 @@ class Job:
                     settings=self.studio.settings,
                     warnings=warnings,
                     adapters=reports,
+                    embeddings=self._embedding_reports,
                 )
                 self.handle.finish(result)
             else:

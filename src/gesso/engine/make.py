@@ -15,7 +15,7 @@ from gesso.components.trace import trace_checksum
 from gesso.core.clock import utc_now
 from gesso.core.errors import GessoError, InputError, ModelError
 from gesso.core.events import PreviewReady, StepCompleted
-from gesso.core.recipe import AdapterReport, Fingerprint, Recipe, Run
+from gesso.core.recipe import AdapterReport, EmbeddingReport, Fingerprint, Recipe, Run
 from gesso.core.requests import ImageRequest, ResolvedImageRequest
 from gesso.core.settings import Settings
 from gesso.engine import previews
@@ -53,6 +53,13 @@ def call_states(
     """The state in which each component shall be during the calls of this request after that share of its steps."""
     tiled: dict[str, tuple[CallState, ...]] = {"vae": (VaeTiling(),)} if is_tiled(model, resolved, settings) else {}
     return tiled | adapters.states(share)
+
+
+def all_states(
+    first: Mapping[str, tuple[CallState, ...]], second: Mapping[str, tuple[CallState, ...]]
+) -> dict[str, tuple[CallState, ...]]:
+    """Both, `second` entered inside `first`."""
+    return {name: (*first.get(name, ()), *second.get(name, ())) for name in first.keys() | second.keys()}
 
 
 def is_tiled(model: HostedModel, resolved: ResolvedImageRequest, settings: Settings) -> bool:
@@ -253,6 +260,7 @@ def picture_of(
     fingerprint: Fingerprint,
     warnings: tuple[str, ...],
     adapters: tuple[AdapterReport, ...],
+    embeddings: tuple[EmbeddingReport, ...],
 ) -> Picture:
     """The picture with its recipe."""
     trace = scope.trace.entries()
@@ -267,5 +275,6 @@ def picture_of(
         metering=scope.meter.total(),
         warnings=warnings,
         adapters=adapters,
+        embeddings=embeddings,
     )
     return Picture(image=image, recipe=Recipe(asked=asked, resolved=resolved, run=run))

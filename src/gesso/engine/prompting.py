@@ -7,6 +7,7 @@ from gesso.core.registry import load_dotted
 from gesso.core.requests import ResolvedImageRequest
 from gesso.engine.facts import ModelFacts
 from gesso.engine.hosted_model import HostedModel
+from gesso.engine.inversions import AppliedInversions
 
 
 def is_guided(resolved: ResolvedImageRequest, facts: ModelFacts) -> bool:
@@ -19,7 +20,9 @@ def is_guided(resolved: ResolvedImageRequest, facts: ModelFacts) -> bool:
     return resolved.guidance > facts.guided_above
 
 
-def prompt_arguments(model: HostedModel, resolved: ResolvedImageRequest) -> dict[str, Any]:
+def prompt_arguments(
+    model: HostedModel, resolved: ResolvedImageRequest, inversions: AppliedInversions
+) -> dict[str, Any]:
     """Embeddings for families whose conditioning the engine computes, else the text itself.
 
     Raises:
@@ -29,7 +32,7 @@ def prompt_arguments(model: HostedModel, resolved: ResolvedImageRequest) -> dict
     if family is not None:
         encode = load_dotted(family.conditioning)
         return encode(
-            model,
+            inversions.worded(model),
             prompt=resolved.prompt,
             negative_prompt=resolved.negative_prompt,
             guided=is_guided(resolved, model.facts),

@@ -22,6 +22,8 @@ from gesso.devices.base import Device
 from gesso.engine.adapter_files import AdapterFacts
 from gesso.engine.arguments import broken_character, check_arguments
 from gesso.engine.facts import OTHER, ModelFacts
+from gesso.engine.inversion_checks import resolve_embeddings
+from gesso.engine.inversion_files import InversionFacts
 from gesso.engine.samplers.table import DEFAULT, OWN_ETA, Chance, check_steps, resolve_chance, resolve_sampler
 
 MAX_STEPS = 10_000
@@ -45,11 +47,15 @@ def resolve(
     seed: int,
     variation_seed: int,
     adapters: Sequence[AdapterFacts] = (),
+    embeddings: Sequence[InversionFacts] = (),
+    named_embeddings: Sequence[InversionFacts] = (),
 ) -> ResolvedImageRequest:
     """What will be done.
 
     Args:
         adapters: of each adapter of the request, in their order.
+        embeddings: of each embedding of the request, in their order.
+        named_embeddings: others whose names stand in the prompts.
         seed: used if the request has none.
         variation_seed: used if the request has none and asks for a variation.
 
@@ -102,6 +108,7 @@ def resolve(
         variation_seed=_variation_seed(request, variation_seed),
         variation_strength=request.variation_strength or 0.0,
         adapters=applied,
+        embeddings=resolve_embeddings(request, facts, embeddings, named_embeddings),
         strict=request.strict,
     )
 

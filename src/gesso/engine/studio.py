@@ -31,6 +31,8 @@ from gesso.engine.adapters import AdapterShelf, AppliedAdapters, applied
 from gesso.engine.facts import facts_of
 from gesso.engine.handle import Handle, Result
 from gesso.engine.hosted_model import DTYPES, HostedModel
+from gesso.engine.inversion_files import InversionFacts, InversionFiles
+from gesso.engine.inversions import AppliedInversions, apply_inversions
 from gesso.engine.job import Job, closed_error
 from gesso.engine.model_cache import ModelCache
 from gesso.engine.placing import plan_for
@@ -66,6 +68,7 @@ class Studio:
         self.turns = Turns()
         self._identities = Identities(self.settings.cache_folder)
         self._adapter_files = AdapterFiles(self.store, self._identities)
+        self._inversion_files = InversionFiles(self.store, self._identities)
         self._adapters = AdapterShelf()
         self._models = ModelCache(max_models=self.settings.max_models)
         self._hosting = Hosting()
@@ -123,7 +126,8 @@ class Studio:
         """
         self._refuse_forked()
         fields = resolved.model_dump()
-        self.resolve(ImageRequest(**{name: fields[name] for name in ImageRequest.model_fields if name in fields}))
+        decided = {name: fields[name] for name in ImageRequest.model_fields if name in fields}
+        self.resolve(ImageRequest(**decided, embeddings_by_name=False))
         return self._start(asked, resolved, placements=placements, indices=[index])
 
     def resolve(self, request: ImageRequest) -> ResolvedImageRequest:
@@ -132,6 +136,9 @@ class Studio:
         facts = facts_of(self.store.find(asked, request.parts), asked=asked, parts=request.parts)
         device = choose.choose(request.device if request.device is not None else self.settings.device)
         seed, variation_seed = (secrets.randbelow(MAX_SEED + 1) for _ in range(2))
+        named: list[InversionFacts] = []
+        if request.embeddings_by_name:
+            named, _ = self._inversion_files.named_in((request.prompt, request.negative_prompt or ""))
         return resolve(
             request,
             facts,
@@ -140,6 +147,8 @@ class Studio:
             seed=seed,
             variation_seed=variation_seed,
             adapters=[self._adapter_files.facts(use) for use in request.adapters],
+            embeddings=[self._inversion_files.facts(use) for use in request.embeddings],
+            named_embeddings=named,
         )
 
     def _start(
@@ -241,6 +250,11 @@ class Studio:
     def applied(self, model: HostedModel, job: Job) -> AbstractContextManager[AppliedAdapters]:
         """The adapters of a request on its model, read and fitted, for the length of the block."""
         return applied(model, job.handle.resolved, self._adapters, self._adapter_files, job.warn)
+
+    def inversions(self, model: HostedModel, job: Job) -> AppliedInversions:
+        """The embeddings of a request on its model."""
+        asked, resolved = job.handle.asked, job.handle.resolved
+        return apply_inversions(model.facts, asked, resolved, self._inversion_files, job.warn)
 
     def weights_identity(self, model: HostedModel, *, wait: bool) -> str:
         """Identity of the weights that a model was loaded from; `pending` while a large one is still being read.

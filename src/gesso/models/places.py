@@ -85,6 +85,19 @@ class Place:
                 return name, kinds
         return None
 
+    def folders_for(self, kind: Kind) -> list[Path]:
+        """Folders that are named after a kind: the root itself, or some right below it. Nothing else is listed."""
+
+        def is_for(name: str) -> bool:
+            return kind in KIND_FOLDERS.get(name.lower(), ())
+
+        if is_for(self.title) or is_for(self.root.name):
+            return [self.root]
+        try:
+            return sorted(self.root / name for name in os.listdir(self.root) if is_for(name))
+        except OSError:  # not there, or not ours to read
+            return []
+
 
 @dataclass(frozen=True, kw_only=True)
 class LinkedFolder:

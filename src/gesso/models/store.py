@@ -1,7 +1,7 @@
 """The store: which models are on this machine, and where. It never downloads anything."""
 
 import os
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -120,6 +120,14 @@ class ModelStore:
         Broken ones are of no kind: without `kinds` they are there, with the problem among their facts.
         """
         return [file for file in self.scan().files if kinds is None or file.facts.kind in kinds]
+
+    def files_named(self, kind: Kind, named: Callable[[Path], bool]) -> Files:
+        """Files for whose path `named` says so, in folders that are named after a kind; what they are is known by then.
+
+        Where there is no such folder, or none of its files is meant, nothing else is listed.
+        """
+        meant = [found for found in self.catalogue.in_folders_for(kind) if named(Path(found.path))]
+        return self.catalogue.known(meant) if meant else []
 
     def find_file(self, name: str, *, kinds: Collection[Kind] | None = None) -> IndexedFile:
         """The weight file called `name`: a name or spelling of one that `files` has, its hash, or a path.

@@ -25,9 +25,28 @@ def token_ids(tokenizer: Tokenizer, text: str) -> list[int]:
 def split(ids: Sequence[int], size: int) -> list[list[int]]:
     """Chunks of at most `size` ids that joined are `ids`; one empty chunk for no ids.
 
-    The one place that decides where a chunk ends.
+    The one place that decides where a chunk ends. The vectors of an embedding stay together, if a chunk can hold them.
     """
-    return [list(ids[start : start + size]) for start in range(0, max(len(ids), 1), size)]
+    chunks: list[list[int]] = [[]]
+    for run in _runs(ids):
+        if len(chunks[-1]) + len(run) > size >= len(run):
+            chunks.append([])
+        for token in run:
+            if len(chunks[-1]) == size:
+                chunks.append([])
+            chunks[-1].append(token)
+    return chunks
+
+
+def _runs(ids: Sequence[int]) -> list[list[int]]:
+    """Each token by itself, and the vectors of an embedding as one: ids below zero that go down by one."""
+    runs: list[list[int]] = []
+    for token in ids:
+        if token < 0 and runs and runs[-1][-1] == token + 1 and runs[-1][-1] < 0:
+            runs[-1].append(token)
+        else:
+            runs.append([token])
+    return runs
 
 
 @dataclass(frozen=True, kw_only=True)

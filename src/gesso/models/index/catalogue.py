@@ -26,7 +26,7 @@ from gesso.models.recognition.kinds import Kind
 if TYPE_CHECKING:
     from gesso.models.index.database import DigestRow, FactsRow, IndexDatabase
 
-_READER = f"{__version__}.1"
+_READER = f"{__version__}.2"
 """What another version of Gesso concluded is concluded again. The last number is for changes between versions."""
 _FILES_AT_ONCE = 200
 """Files whose facts are kept in one transaction: a scan that is interrupted goes on from there."""
@@ -98,6 +98,18 @@ class FileCatalogue:
         if others:
             return fitting(name, others, kinds)  # raises
         raise UnknownNameError("file", name, [file.name for file in named], hint="`gesso models list` shows all files")
+
+    def in_folders_for(self, kind: Kind) -> list[FoundFile]:
+        """Files in folders that are named after a kind, whatever they are. No other folder is listed, no file opened."""
+        walk = Walk()
+        folders = [folder for place in self._places() for folder in place.folders_for(kind)]
+        return [found for folder in folders for found in walk.files(Place(root=folder, folder=folder))]
+
+    def known(self, found: Iterable[FoundFile]) -> list[IndexedFile]:
+        """What is known of those of the files that this catalogue has."""
+        wanted = {file.identity for file in found}
+        named = [file for file in self._named(Walk()) if file.found.identity in wanted]
+        return self._described(named, self._kept(named))
 
     def at(self, path: Path) -> IndexedFile | None:
         """The file at `path`, wherever it lies; `None` if there is none."""

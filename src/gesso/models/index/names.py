@@ -9,7 +9,9 @@ from gesso.models.index.walk import FoundFile
 from gesso.models.places import KIND_FOLDERS
 
 DIFFUSERS_ADAPTER = "pytorch_lora_weights"
-"""What diffusers calls the file in the folder of an adapter: its name may then be the folder's."""
+DIFFUSERS_EMBEDDING = "learned_embeds"
+NAMED_BY_FOLDER = (DIFFUSERS_ADAPTER, DIFFUSERS_EMBEDDING)
+"""What diffusers calls the file in the folder of an adapter or embedding: its name may then be the folder's."""
 
 
 def folded(name: str) -> str:
@@ -42,7 +44,7 @@ def spellings(file: FoundFile) -> list[str]:
     base = os.path.basename(inside)
     whole = f"{file.place.label}/{inside}"
     spelt = [_stem(short), inside, whole, _stem(inside), short, base, _stem(base)]
-    if _stem(base) == DIFFUSERS_ADAPTER and (folder := os.path.dirname(short)):
+    if _stem(base) in NAMED_BY_FOLDER and (folder := os.path.dirname(short)):
         spelt += [folder, os.path.basename(folder)]
     return list(dict.fromkeys(spelt))
 

@@ -6,52 +6,81 @@ picture, two networks, `WIDTH.0.linear.…`.
 """
 
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 from gesso.models.headers.base import TensorShape
 from gesso.models.recognition.kinds import Conclusion, Kind, Layout, Recognition
 from gesso.models.recognition.marks import Tensors, shown
 
+ENCODERS = ("clip_l", "clip_g", "t5xxl")
+"""What files with vectors for several text encoders call these."""
 _WIDTHS: dict[int, tuple[str, ...]] = {768: ("sd1",), 1024: ("sd2",), 1280: ("sdxl",), 4096: ()}
 _HYPERNETWORK = re.compile(r"(\d+)\.[01]\.(?:linear|linear1|linear2)\.")
 _MOST = 8
 """A diffusers file holds one tensor for each token: a file with more is something else."""
 
 
-def textual_inversion(tensors: Tensors) -> Recognition | None:
-    """Recognise vectors that stand for tokens."""
+@dataclass(frozen=True, kw_only=True)
+class InversionKeys:
+    """Where the vectors of a textual inversion are in its file."""
+
+    layout: Layout
+    keys: Mapping[str, str]
+    """Text encoder, "" where the file is for one → key."""
+    others: tuple[str, ...]
+    """Keys of further tensors."""
+    token: str | None = None
+    guess: bool = False
+
+
+def inversion_keys(tensors: Tensors) -> InversionKeys | None:
+    """Find vectors that stand for tokens; `None` if this is something else."""
     if "clip_g" in tensors and "clip_l" in tensors:
-        three = "t5xxl" in tensors
-        return _inversion(tensors, "clip_g", Layout.ORIGINAL, ("sd3",) if three else ("sdxl",))
-    for start, layout in (("string_to_param.", Layout.A1111), ("emb_params", Layout.A1111)):
-        found = next((key for key in tensors if key.startswith(start)), None)
-        if found is not None:
-            return _inversion(tensors, found, layout)
-    if 0 < len(tensors) <= _MOST and all(_is_vector(tensor) and "." not in key for key, tensor in tensors.items()):
-        first = next(iter(tensors))
-        named = first.startswith("<") and first.endswith(">")
-        return _inversion(tensors, first, Layout.DIFFUSERS, guess=not named)
+        return _found(tensors, Layout.ORIGINAL, {encoder: encoder for encoder in ENCODERS if encoder in tensors})
+    for start in ("string_to_param.", "emb_params"):
+        key = next((key for key in tensors if key.startswith(start)), None)
+        if key is not None:
+            return _found(tensors, Layout.A1111, {"": key})
+    first = next(iter(tensors), "")
+    named = first.startswith("<") and first.endswith(">")
+    if 0 < len(tensors) <= _MOST and all(
+        _is_vector(tensor, any_width=named) and "." not in key for key, tensor in tensors.items()
+    ):
+        return _found(tensors, Layout.DIFFUSERS, {"": first}, token=first.strip() or None, guess=not named)
     return None
 
 
-def _is_vector(tensor: TensorShape) -> bool:
-    return 1 <= len(tensor.shape) <= 2 and tensor.shape[-1] in _WIDTHS
-
-
-def _inversion(
-    tensors: Tensors, key: str, layout: Layout, families: tuple[str, ...] | None = None, *, guess: bool = False
-) -> Recognition | None:
-    tensor = tensors[key]
-    if len(tensor.shape) not in (1, 2):
+def textual_inversion(tensors: Tensors) -> Recognition | None:
+    """Recognise vectors that stand for tokens."""
+    found = inversion_keys(tensors)
+    if found is None or any(len(tensors[key].shape) not in (1, 2) for key in found.keys.values()):
         return None
-    fits = _WIDTHS.get(tensor.shape[-1], ()) if families is None else families
+    widths = {encoder: tensors[key].shape[-1] for encoder, key in found.keys.items()}
+    key = found.keys["clip_g" if "clip_g" in found.keys else ""]
+    tensor = tensors[key]
+    fits = _WIDTHS.get(tensor.shape[-1], ()) if "" in found.keys else ("sd3",) if "t5xxl" in found.keys else ("sdxl",)
     evidence = shown(key, tensor)
     return Recognition(
-        kind=Conclusion(value=Kind.TEXTUAL_INVERSION, evidence=evidence, guess=guess),
+        kind=Conclusion(value=Kind.TEXTUAL_INVERSION, evidence=evidence, guess=found.guess),
         family=Conclusion(value=" or ".join(fits), evidence=evidence) if fits else None,
         families=fits,
-        layout=Conclusion(value=layout, evidence=shown(key)),
-        vectors=tensor.shape[0] if len(tensor.shape) == 2 else len(tensors),
+        layout=Conclusion(value=found.layout, evidence=shown(key)),
+        vectors=tensor.shape[0] if len(tensor.shape) == 2 else 1 + len(found.others),
+        widths=widths,
+        token=found.token,
     )
+
+
+def _found(
+    tensors: Tensors, layout: Layout, keys: Mapping[str, str], *, token: str | None = None, guess: bool = False
+) -> InversionKeys:
+    others = tuple(key for key in tensors if key not in keys.values())
+    return InversionKeys(layout=layout, keys=keys, others=others, token=token, guess=guess)
+
+
+def _is_vector(tensor: TensorShape, *, any_width: bool) -> bool:
+    return 1 <= len(tensor.shape) <= 2 and (any_width or tensor.shape[-1] in _WIDTHS)
 
 
 def hypernetwork(tensors: Tensors) -> Recognition | None:

@@ -1,5 +1,6 @@
 """What can be concluded of a weights file."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -76,6 +77,10 @@ class Recognition:
     ranks: tuple[int, ...] = ()
     vectors: int | None = None
     """Of a textual inversion: tokens that it takes in a prompt."""
+    widths: Mapping[str, int] = field(default_factory=dict[str, int])
+    """Of a textual inversion: text encoder, as the file calls it or "" → values of a vector."""
+    token: str | None = None
+    """Of a textual inversion: the word that the file itself says it stands for."""
     parts: tuple[Conclusion, ...] = field(default=())
     """Networks of a checkpoint."""
     notes: tuple[str, ...] = field(default=())
