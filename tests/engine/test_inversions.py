@@ -94,7 +94,7 @@ def test_words_stand_in_the_negative_prompt_too_and_with_clip_skip(studio: Studi
 
 
 def test_a_word_may_stand_anywhere_often_and_beside_others(studio: Studio) -> None:
-    result = made(studio, "(thing) and Bad-Thing_V2, thing; not something nor thing_v2")
+    result = made(studio, "(thing) and Bad-Thing_V2, embedding:thing; not something nor thing_v2")
     plain = made(studio, "(red circle) and blue star, red circle; not something nor thing_v2")
     assert pixels(result) == pixels(plain)
     assert {report.word: report.in_prompt for report in result.embeddings} == {"thing": 2, "bad-thing_v2": 1}
@@ -199,9 +199,7 @@ def test_an_embedding_whose_word_stands_nowhere_is_warned_of_and_an_error_if_str
     path = inversions.diffusers_safetensors(tmp_path / "cat", red_circle, token="<cat-toy>")
     result = made(studio, "a heart", path)
     (warning,) = result.warnings
-    assert warning == (
-        "The embedding `cat` is NOT USED: its word `<cat-toy>` stands in no prompt, nor does `cat`"
-    )
+    assert warning == ("The embedding `cat` is NOT USED: its word `<cat-toy>` stands in no prompt, nor does `cat`")
     assert result.recipes[0].run.warnings == (warning,)
     with pytest.raises(InputError, match="is NOT USED"):
         studio.submit(asked("a heart", path, strict=True))
@@ -301,20 +299,30 @@ def test_of_two_files_of_one_name_the_one_that_fits_is_read_and_two_that_fit_are
 def readers_of(kind: str) -> list[tuple[Any, Any]]:
     pipeline: Any = zoo.built(kind)
     suffixes = [suffix for suffix in ("", "_2", "_3") if getattr(pipeline, f"text_encoder{suffix}", None) is not None]
-    return [(getattr(pipeline, f"tokenizer{suffix}"), getattr(pipeline, f"text_encoder{suffix}")) for suffix in suffixes]
+    return [
+        (getattr(pipeline, f"tokenizer{suffix}"), getattr(pipeline, f"text_encoder{suffix}")) for suffix in suffixes
+    ]
 
 
-@pytest.mark.parametrize(("kind", "encoders"), [("sdxl", ("clip_l", "clip_g")), ("sd3", ("clip_l", "clip_g", "t5xxl"))])
+@pytest.mark.parametrize(
+    ("kind", "encoders"),
+    [
+        ("sdxl", ("clip_l", "clip_g")),
+        ("sd3", ("clip_l", "clip_g", "t5xxl")),
+        ("flux-dev", ("clip_l", "t5xxl")),
+    ],
+)
 def test_a_model_with_several_text_encoders_reads_a_file_with_vectors_for_each(
     kind: str, encoders: tuple[str, ...], studio: Studio, tmp_path: Path
 ) -> None:
     vectors = dict(zip(encoders, inversions.vectors_of("red circle", readers_of(kind)), strict=True))
     path = inversions.safetensors(tmp_path / "big", vectors)
     size = {"width": zoo.PICTURE_PX, "height": zoo.PICTURE_PX, "steps": 2, "model": str(zoo.saved(kind))}
-    result = made(studio, "a big left of a tree", path, negative_prompt="dark big", **size)
-    plain = made(studio, "a red circle left of a tree", negative_prompt="dark red circle", **size)
-    assert pixels(result) == pixels(plain)
-    assert pixels(result) != pixels(made(studio, "a tree", negative_prompt="dark red circle", **size))
+    negative = {} if kind == "flux-dev" else {"negative_prompt": "dark big"}
+    result = made(studio, "a big left of a tree", path, **negative, **size)
+    negative = {name: text.replace("big", "red circle") for name, text in negative.items()}
+    assert pixels(result) == pixels(made(studio, "a red circle left of a tree", **negative, **size))
+    assert pixels(result) != pixels(made(studio, "a tree", **negative, **size))
     assert len(result.embeddings[0].widths) == len(encoders)
     alone = inversions.a1111(tmp_path / "alone", vectors["clip_l"])
     with pytest.raises(InputError, match="has vectors for one text encoder"):

@@ -40,6 +40,8 @@ def said_of(recognition: Recognition) -> dict[str, Any]:
         "families": list(recognition.families),
         "ranks": list(recognition.ranks),
         "vectors": recognition.vectors,
+        "widths": list(recognition.widths.values()),
+        "token": recognition.token,
         "holds": [part.value for part in recognition.parts],
         "notes": list(recognition.notes),
     }

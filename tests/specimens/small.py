@@ -33,16 +33,26 @@ _MOTION = "motion_modules.0.temporal_transformer.norm.weight"
 
 SMALL: dict[str, Specimen] = {
     "textual inversion, a1111": replace(
-        specimen({"vectors": (4, 768)}, "textual inversion", "sd1", vectors=4, title="my-style", base="v1-5"),
+        specimen(
+            {"vectors": (4, 768)}, "textual inversion", "sd1", vectors=4, widths=[768], title="my-style", base="v1-5"
+        ),
         form="ckpt",
         wrapped=_embedding,
     ),
     "textual inversion, a1111 safetensors": specimen({"emb_params": (8, 1024)}, "textual inversion", "sd2", vectors=8),
     "textual inversion of sdxl": specimen(
-        {"clip_l": (2, 768), "clip_g": (2, 1280)}, "textual inversion", "sdxl", vectors=2, layout="original"
+        {"clip_l": (2, 768), "clip_g": (2, 1280)},
+        "textual inversion",
+        "sdxl",
+        vectors=2,
+        widths=[768, 1280],
+        layout="original",
     ),
     "textual inversion, diffusers": specimen(
-        {"<cat-toy>": (768,)}, "textual inversion", "sd1", vectors=1, layout="diffusers"
+        {"<cat-toy>": (768,)}, "textual inversion", "sd1", vectors=1, token="<cat-toy>", layout="diffusers"
+    ),
+    "textual inversion, diffusers, of another width": specimen(
+        {"<cat-toy>": (3, 96)}, "textual inversion", None, vectors=3, widths=[96], token="<cat-toy>"
     ),
     "hypernetwork": replace(
         specimen({"first": (1536, 768), "second": (768, 1536)}, "hypernetwork", "sd1", title="my-net"),

@@ -92,9 +92,7 @@ EmbeddingsByName = Annotated[
 ]
 Strict = Annotated[
     bool | None,
-    _option(
-        "Fail if something of an adapter or embedding has no effect.", "--strict/--no-strict", panel=_PICTURE
-    ),
+    _option("Fail if something of an adapter or embedding has no effect.", "--strict/--no-strict", panel=_PICTURE),
 ]
 Arguments = Annotated[
     list[str] | None,

@@ -104,7 +104,7 @@ def _trigger(path: Path, recognition: "Recognition") -> str | None:
     from gesso.models.adapters.find import title_of
     from gesso.models.recognition.kinds import Kind
 
-    return (recognition.token or title_of(path)) if recognition.kind.value == Kind.TEXTUAL_INVERSION else None
+    return (recognition.token or title_of(str(path))) if recognition.kind.value == Kind.TEXTUAL_INVERSION else None
 
 
 def _ranks(ranks: tuple[int, ...]) -> str:

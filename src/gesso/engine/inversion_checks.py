@@ -25,9 +25,7 @@ def resolve_embeddings(
             a word means several.
     """
     if len(request.embeddings) > MAX_EMBEDDINGS:
-        raise InputError(
-            f"{len(request.embeddings)} embeddings were asked for", hint=f"use {MAX_EMBEDDINGS} at most"
-        )
+        raise InputError(f"{len(request.embeddings)} embeddings were asked for", hint=f"use {MAX_EMBEDDINGS} at most")
     texts = (request.prompt, request.negative_prompt or "")
     chosen: dict[str, tuple[str, InversionFacts]] = {}
     for use, found in zip(request.embeddings, asked, strict=True):

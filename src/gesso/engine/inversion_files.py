@@ -70,7 +70,7 @@ class InversionFiles:
         whole = "\n".join(texts)
         folded = whole.casefold()
 
-        def named(path: Path) -> bool:
+        def named(path: str) -> bool:
             title = title_of(path)
             first = next(iter(title.casefold().split()), None)  # whether it stands there takes a hundred times as long
             return first is not None and first in folded and times_in(title, whole) > 0

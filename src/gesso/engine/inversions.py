@@ -37,9 +37,7 @@ class AppliedInversions:
         reports: tuple[EmbeddingReport, ...],
     ) -> None:
         self.reports = reports
-        self.states: States = {
-            network: (ExtraVectors(rows, weakref.ref(table)),) for network, table in tables.items()
-        }
+        self.states: States = {network: (ExtraVectors(rows, weakref.ref(table)),) for network, table in tables.items()}
         self._words = words
         self._tables = tables  # which the states hold weakly
 

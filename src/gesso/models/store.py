@@ -121,12 +121,12 @@ class ModelStore:
         """
         return [file for file in self.scan().files if kinds is None or file.facts.kind in kinds]
 
-    def files_named(self, kind: Kind, named: Callable[[Path], bool]) -> Files:
+    def files_named(self, kind: Kind, named: Callable[[str], bool]) -> Files:
         """Files for whose path `named` says so, in folders that are named after a kind; what they are is known by then.
 
         Where there is no such folder, or none of its files is meant, nothing else is listed.
         """
-        meant = [found for found in self.catalogue.in_folders_for(kind) if named(Path(found.path))]
+        meant = [found for found in self.catalogue.in_folders_for(kind) if named(found.path)]
         return self.catalogue.known(meant) if meant else []
 
     def find_file(self, name: str, *, kinds: Collection[Kind] | None = None) -> IndexedFile:

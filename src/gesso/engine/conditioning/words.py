@@ -1,8 +1,8 @@
 """Prompts with words that stand for vectors: where the words are, and which ids a text encoder gets for them.
 
-A word is found wherever it stands by itself, in any case, the longest first; what is before and behind it is tokenized
-as usual. Its ids are below zero and go down by one, so that `chunks.split` can keep them together; between two words
-one is left out.
+A word is found wherever it stands by itself, in any case, the longest first, ComfyUI's `embedding:` before it or not;
+what is before and behind it is tokenized as usual. Its ids are below zero and go down by one, so that `chunks.split`
+can keep them together; between two words one is left out.
 """
 
 import re
@@ -112,4 +112,4 @@ def _bounded(word: str) -> str:
     spelt = r"\s+".join(re.escape(part) for part in word.split())
     before = r"(?<!\w)" if re.match(r"\w", word) else ""
     behind = r"(?!\w)" if re.search(r"\w\Z", word) else ""
-    return f"{before}{spelt}{behind}"
+    return rf"(?:\bembedding:)?{before}{spelt}{behind}"

@@ -38,12 +38,14 @@ class AdapterPlace:
     @property
     def title(self) -> str:
         """What people call it."""
-        return title_of(self.path)
+        return title_of(str(self.path))
 
 
-def title_of(file: Path) -> str:
+def title_of(path: str) -> str:
     """What people call a file: its name without the ending, or that of its folder where diffusers gave all one name."""
-    return file.parent.name if file.stem in NAMED_BY_FOLDER else file.stem
+    folder, name = os.path.split(path)
+    stem = os.path.splitext(name)[0]
+    return os.path.basename(folder) if stem in NAMED_BY_FOLDER else stem
 
 
 def find_adapter(name: str, store: ModelStore, sought: Sought = ADAPTER) -> AdapterPlace:

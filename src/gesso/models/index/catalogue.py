@@ -100,7 +100,7 @@ class FileCatalogue:
         raise UnknownNameError("file", name, [file.name for file in named], hint="`gesso models list` shows all files")
 
     def in_folders_for(self, kind: Kind) -> list[FoundFile]:
-        """Files in folders that are named after a kind, whatever they are. No other folder is listed, no file opened."""
+        """Files in folders that are named after a kind, whatever they are. No other folder is listed."""
         walk = Walk()
         folders = [folder for place in self._places() for folder in place.folders_for(kind)]
         return [found for folder in folders for found in walk.files(Place(root=folder, folder=folder))]

@@ -13,8 +13,14 @@ from gesso.models.headers.base import TensorShape
 from gesso.models.recognition.kinds import Conclusion, Kind, Layout, Recognition
 from gesso.models.recognition.marks import Tensors, shown
 
-ENCODERS = ("clip_l", "clip_g", "t5xxl")
-"""What files with vectors for several text encoders call these."""
+_ENCODERS: dict[tuple[str, ...], tuple[str, ...]] = {
+    ("clip_l",): ("sd1",),
+    ("clip_g",): (),
+    ("clip_l", "clip_g"): ("sdxl",),
+    ("clip_l", "clip_g", "t5xxl"): ("sd3",),
+    ("clip_l", "t5xxl"): ("flux1",),
+}
+"""What files that name text encoders call these → families that have them."""
 _WIDTHS: dict[int, tuple[str, ...]] = {768: ("sd1",), 1024: ("sd2",), 1280: ("sdxl",), 4096: ()}
 _HYPERNETWORK = re.compile(r"(\d+)\.[01]\.(?:linear|linear1|linear2)\.")
 _MOST = 8
@@ -36,8 +42,9 @@ class InversionKeys:
 
 def inversion_keys(tensors: Tensors) -> InversionKeys | None:
     """Find vectors that stand for tokens; `None` if this is something else."""
-    if "clip_g" in tensors and "clip_l" in tensors:
-        return _found(tensors, Layout.ORIGINAL, {encoder: encoder for encoder in ENCODERS if encoder in tensors})
+    for encoders in _ENCODERS:
+        if tensors.keys() == set(encoders):
+            return _found(tensors, Layout.ORIGINAL, {encoder: encoder for encoder in encoders})
     for start in ("string_to_param.", "emb_params"):
         key = next((key for key in tensors if key.startswith(start)), None)
         if key is not None:
@@ -57,9 +64,9 @@ def textual_inversion(tensors: Tensors) -> Recognition | None:
     if found is None or any(len(tensors[key].shape) not in (1, 2) for key in found.keys.values()):
         return None
     widths = {encoder: tensors[key].shape[-1] for encoder, key in found.keys.items()}
-    key = found.keys["clip_g" if "clip_g" in found.keys else ""]
+    key = list(found.keys.values())[-1]
     tensor = tensors[key]
-    fits = _WIDTHS.get(tensor.shape[-1], ()) if "" in found.keys else ("sd3",) if "t5xxl" in found.keys else ("sdxl",)
+    fits = _WIDTHS.get(tensor.shape[-1], ()) if "" in found.keys else _ENCODERS[tuple(found.keys)]
     evidence = shown(key, tensor)
     return Recognition(
         kind=Conclusion(value=Kind.TEXTUAL_INVERSION, evidence=evidence, guess=found.guess),
