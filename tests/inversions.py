@@ -1,12 +1,16 @@
 """Textual inversions made of what a text encoder reads for known words, in the layout of every studio."""
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
+from transformers import CLIPTextModel, CLIPTokenizer
+
+from gesso.primer import weights_folder
 
 Vectors = Mapping[str, Tensor]
 """Text encoder → [n, C]."""
@@ -19,6 +23,18 @@ def vectors_of(words: str, readers: Sequence[tuple[Any, Any]]) -> list[Tensor]:
         ids = tokenizer(words, add_special_tokens=False)["input_ids"]
         found.append(encoder.get_input_embeddings().weight[torch.tensor(ids)].detach().float())
     return found
+
+
+@cache
+def primer_reader() -> tuple[Any, Any]:
+    """(tokenizer, text encoder) of the primer."""
+    folder = weights_folder()
+    encoder = CLIPTextModel.from_pretrained(folder / "text_encoder", dtype=torch.float32)
+    return CLIPTokenizer.from_pretrained(folder / "tokenizer"), encoder
+
+
+def primer_vectors(words: str) -> Tensor:
+    return vectors_of(words, [primer_reader()])[0]
 
 
 def a1111(path: Path, vectors: Tensor) -> Path:

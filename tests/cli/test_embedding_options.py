@@ -15,7 +15,7 @@ SHORT = ("--steps", 1, "--seed", 3)
 
 @pytest.fixture
 def embedding(in_an_empty_folder: None) -> Path:
-    return inversions.a1111(Path("models/embeddings/thing"), torch.randn(3, 128) * 0.02)
+    return inversions.a1111(Path("models/embeddings/thing"), inversions.primer_vectors("a red star"))
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,12 @@ def test_what_is_wrong_is_told_in_a_line(
 
 def test_a_file_tells_its_vectors_widths_and_trigger(command: Command, embedding: Path) -> None:
     shown = [line.split() for line in command("models", "show", embedding).out.splitlines()]
-    for line in ("kind textual inversion", "vectors 3", "width 128", "trigger thing"):
+    for line in (
+        "kind textual inversion",
+        "vectors 3",
+        f"width {inversions.primer_vectors('red').shape[1]}",
+        "trigger thing",
+    ):
         assert line.split() in shown
     path = inversions.safetensors(Path("two"), {"clip_l": torch.ones(2, 768), "clip_g": torch.ones(2, 1280)})
     assert "clip_l 768, clip_g 1280\n" in command("models", "show", path).out

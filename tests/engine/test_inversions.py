@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from transformers import CLIPTextModel, CLIPTokenizer
 
 import inversions
 import studios
@@ -20,16 +19,11 @@ from gesso.engine import infotext
 from gesso.engine.handle import Result
 from gesso.engine.replay import Verdict, replay
 from gesso.engine.studio import Studio
-from gesso.primer import weights_folder
+from inversions import primer_reader, primer_vectors
 
 PLAIN = "a large red circle on a teal background"
 WORDED = "a large thing on a teal background"
-
-
-def primer_vectors(words: str) -> Tensor:
-    tokenizer = CLIPTokenizer.from_pretrained(weights_folder() / "tokenizer")
-    encoder = CLIPTextModel.from_pretrained(weights_folder() / "text_encoder", dtype=torch.float32)
-    return inversions.vectors_of(words, [(tokenizer, encoder)])[0]
+WIDTH = primer_vectors("red").shape[1]
 
 
 @pytest.fixture(scope="module")
@@ -145,25 +139,21 @@ def test_pictures_at_the_same_time_each_read_their_own_vectors_with_the_bytes_of
 
 
 def test_an_adapter_changes_what_is_read_of_the_vectors_as_of_the_words(studio: Studio, tmp_path: Path) -> None:
-    generator = torch.Generator().manual_seed(1)
-    layer = "lora_te_text_model_encoder_layers_0_mlp_fc1"
-    path = inversions.safetensors(
-        tmp_path / "lora",
-        {
-            f"{layer}.lora_down.weight": torch.randn(2, 128, generator=generator) * 0.3,
-            f"{layer}.lora_up.weight": torch.randn(512, 2, generator=generator) * 0.3,
-        },
-    )
-    adapters = (AdapterUse(name=str(path)),)
-    changed = made(studio, WORDED, adapters=adapters)
-    assert pixels(changed) == pixels(made(studio, PLAIN, adapters=adapters))
-    assert pixels(changed) != pixels(made(studio, PLAIN))
+    tokenizer, encoder = primer_reader()
+    norm, words = torch.linspace(0, 1, WIDTH), torch.zeros_like(encoder.get_input_embeddings().weight)
+    words[tokenizer("large", add_special_tokens=False)["input_ids"]] = torch.linspace(-1, 1, WIDTH)
+    for key, change in {"final_layer_norm.diff": norm, "embeddings_token_embedding.diff": words}.items():
+        path = inversions.safetensors(tmp_path / "adapter", {f"lora_te_text_model_{key}": change})
+        adapters = (AdapterUse(name=str(path)),)
+        changed = made(studio, WORDED, adapters=adapters)
+        assert pixels(changed) == pixels(made(studio, PLAIN, adapters=adapters))
+        assert pixels(changed) != pixels(made(studio, PLAIN))
 
 
 def test_the_result_the_recipe_and_the_text_tell_of_the_embeddings(studio: Studio) -> None:
     result = made(studio, WORDED)
     (report,) = result.embeddings
-    assert (report.word, report.vectors, report.widths) == ("thing", 2, {"text_encoder": 128})
+    assert (report.word, report.vectors, report.widths) == ("thing", 2, {"text_encoder": WIDTH})
     assert report.told() == "`thing` is 2 vectors for `text_encoder`; 1 in the prompt, 0 in the negative prompt"
     (recipe,) = result.recipes
     assert recipe.run.embeddings == (report,)
@@ -212,15 +202,18 @@ def test_an_embedding_for_another_model_is_not_read_by_name_and_told(studio: Stu
     assert result.embeddings == ()
     assert result.warnings == (
         "`for-another` in the prompts is read as plain words. The embedding `for-another` has vectors of width 768, "
-        "`text_encoder` of `primer` (sd1) reads 128: it fits sd1",
+        f"`text_encoder` of `primer` (sd1) reads {WIDTH}: it fits sd1",
     )
 
 
 @pytest.mark.parametrize(
     ("tensors", "said"),
     [
-        ({"emb_params": torch.ones(2, 768)}, r"vectors of width 768, `text_encoder` of `primer` \(sd1\) reads 128"),
-        ({"emb_params": torch.ones(2, 96)}, "reads 128: it fits text encoders of width 96"),
+        (
+            {"emb_params": torch.ones(2, 768)},
+            r"vectors of width 768, `text_encoder` of `primer` \(sd1\) reads \d+: it fits sd1",
+        ),
+        ({"emb_params": torch.ones(2, WIDTH + 8)}, f"reads {WIDTH}: it fits text encoders of width {WIDTH + 8}"),
         ({"emb_params": torch.ones(2, 1024)}, "is made for sd2, `primer` is sd1"),
         ({"clip_l": torch.ones(2, 768), "clip_g": torch.ones(2, 1280)}, "is made for sdxl, `primer` is sd1"),
         ({"lora_unet_mid_block_resnets_0_conv1.diff": torch.ones(2)}, "is a lora, not an embedding"),
@@ -238,8 +231,8 @@ def test_what_does_not_fit_or_is_no_embedding_is_refused_before_anything_runs(
 @pytest.mark.parametrize(
     ("tensors", "said"),
     [
-        ({"emb_params": torch.full((2, 128), torch.nan)}, "holds values that are no numbers"),
-        ({"<a>": torch.ones(128), "<b>": torch.ones(128)}, "more than the vectors of one embedding: `<a>`, `<b>`"),
+        ({"emb_params": torch.full((2, WIDTH), torch.nan)}, "holds values that are no numbers"),
+        ({"<a>": torch.ones(WIDTH), "<b>": torch.ones(WIDTH)}, "more than the vectors of one embedding: `<a>`, `<b>`"),
         ({"clip_l": torch.ones(1, 16), "clip_g": torch.ones(2, 24)}, "1 for `clip_l`, 2 for `clip_g`"),
     ],
 )
@@ -331,6 +324,6 @@ def test_a_model_with_several_text_encoders_reads_a_file_with_vectors_for_each(
 
 def test_a_model_that_reads_prompts_in_another_way_takes_no_embeddings(studio: Studio, folder: Path) -> None:
     model = {"model": str(zoo.saved("z-image")), "width": zoo.PICTURE_PX, "height": zoo.PICTURE_PX}
-    with pytest.raises(InputError, match=r"fits text encoders of width 128; .* \(z-image\) reads no embeddings"):
+    with pytest.raises(InputError, match=r"fits text encoders of width \d+; .* \(z-image\) reads no embeddings"):
         studio.submit(asked(WORDED, "thing", **model))
     assert studio.resolve(asked(WORDED, **model)).embeddings == ()

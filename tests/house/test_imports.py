@@ -17,7 +17,7 @@ MODULES = sorted(module.name for module in pkgutil.walk_packages(gesso.__path__,
 LIGHT_PACKAGES = ("gesso.core", "gesso.memory", "gesso.models", "gesso.primer", "gesso.cli")
 READERS_OF_WEIGHTS = {
     *("gesso.models.load", "gesso.models.network", "gesso.models.single_files.tensors"),
-    *(f"gesso.models.adapters.{name}" for name in ("changes", "file", "fit", "layers")),
+    *(f"gesso.models.adapters.{name}" for name in ("changes", "file", "fit", "inversion", "layers")),
 }
 LIGHT = [
     name

@@ -9,6 +9,9 @@ import typer
 from gesso.core.errors import SettingsError, UnknownNameError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gesso.core.requests import Value
     from gesso.core.settings import Settings
 
 
@@ -66,34 +69,30 @@ def parts_from(texts: list[str] | None) -> dict[str, str] | None:
 
 def adapters(texts: list[str] | None) -> tuple[dict[str, Any], ...] | None:
     """The adapters of repeated `--lora`, as fields of `AdapterUse`. Raises `UsageError`."""
-    if not texts:
-        return None
     from gesso.core.adapter_text import parse_adapter
 
-    found: list[dict[str, Any]] = []
-    for text in texts:
-        try:
-            found.append(parse_adapter(text).model_dump())
-        except ValueError as error:
-            hint = "write NAME, NAME:WEIGHT, NAME:WEIGHT:TEXT_WEIGHT, behind it @FROM-TO and ,BLOCK=FACTOR"
-            raise UsageError(f"`--lora {text}` is not understood: {error}", hint=hint) from error
-    return tuple(found)
+    hint = "write NAME, NAME:WEIGHT, NAME:WEIGHT:TEXT_WEIGHT, behind it @FROM-TO and ,BLOCK=FACTOR"
+    return _each("--lora", texts, parse_adapter, hint)
 
 
 def embeddings(texts: list[str] | None) -> tuple[dict[str, Any], ...] | None:
     """The embeddings of repeated `--embedding`, as fields of `EmbeddingUse`. Raises `UsageError`."""
-    if not texts:
-        return None
     from gesso.core.embedding_text import parse_embedding
 
+    return _each("--embedding", texts, parse_embedding, "write NAME, or NAME=WORD for another word than its own")
+
+
+def _each(
+    option: str, texts: list[str] | None, parse: "Callable[[str], Value]", hint: str
+) -> tuple[dict[str, Any], ...] | None:
+    """The values of a repeated option as fields; `None` if it was not given."""
     found: list[dict[str, Any]] = []
-    for text in texts:
+    for text in texts or ():
         try:
-            found.append(parse_embedding(text).model_dump())
+            found.append(parse(text).model_dump())
         except ValueError as error:
-            hint = "write NAME, or NAME=WORD for another word than its own"
-            raise UsageError(f"`--embedding {text}` is not understood: {error}", hint=hint) from error
-    return tuple(found)
+            raise UsageError(f"`{option} {text}` is not understood: {error}", hint=hint) from error
+    return tuple(found) or None
 
 
 def _json_or_text(option: str, key: str, text: str) -> Any:

@@ -4,9 +4,9 @@ from collections.abc import Iterator, Sequence
 
 from gesso.core.errors import InputError
 from gesso.core.requests import ImageRequest, ResolvedEmbedding
-from gesso.engine.conditioning.words import times_in
 from gesso.engine.facts import ModelFacts
 from gesso.engine.inversion_files import InversionFacts
+from gesso.engine.prompt_words import times_in
 
 MAX_EMBEDDINGS = 64
 

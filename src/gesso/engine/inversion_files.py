@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gesso.core.errors import InputError, ModelError
-from gesso.core.requests import EmbeddingUse, ResolvedEmbedding
+from gesso.core.requests import MAX_PROMPT_CHARACTERS, EmbeddingUse, ResolvedEmbedding
 from gesso.engine.adapter_files import what_it_is
-from gesso.engine.conditioning.words import times_in
+from gesso.engine.prompt_words import times_in
 from gesso.models.adapters.find import EMBEDDING, AdapterPlace, check_digest, find_adapter, title_of
 from gesso.models.headers.read import read_weights_header
 from gesso.models.identity import Identities
@@ -67,7 +67,7 @@ class InversionFiles:
 
     def named_in(self, texts: Iterable[str]) -> tuple[list[InversionFacts], list[ModelError]]:
         """Embeddings in folders named so whose names stand in the texts, and why some of them cannot be used."""
-        whole = "\n".join(texts)
+        whole = "\n".join(text for text in texts if len(text) <= MAX_PROMPT_CHARACTERS)  # longer ones are refused
         folded = whole.casefold()
 
         def named(path: str) -> bool:

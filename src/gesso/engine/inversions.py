@@ -12,10 +12,11 @@ from gesso.core.recipe import EmbeddingReport
 from gesso.core.requests import ImageRequest, ResolvedImageRequest
 from gesso.engine.adapters import States
 from gesso.engine.conditioning import TextModel
-from gesso.engine.conditioning.words import PromptWords, WordedModel
+from gesso.engine.conditioning.words import WordedModel
 from gesso.engine.facts import ModelFacts
 from gesso.engine.inversion_checks import idle, passed_over, vectors_for
 from gesso.engine.inversion_files import InversionFiles
+from gesso.engine.prompt_words import PromptWords
 from gesso.models.adapters.inversion import read_inversion
 
 logger = logging.getLogger(__name__)

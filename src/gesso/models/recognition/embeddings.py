@@ -14,13 +14,13 @@ from gesso.models.recognition.kinds import Conclusion, Kind, Layout, Recognition
 from gesso.models.recognition.marks import Tensors, shown
 
 _ENCODERS: dict[tuple[str, ...], tuple[str, ...]] = {
+    ("clip_l", "clip_g", "t5xxl"): ("sd3",),
+    ("clip_l", "clip_g"): ("sdxl",),
+    ("clip_l", "t5xxl"): ("flux1",),
     ("clip_l",): ("sd1",),
     ("clip_g",): (),
-    ("clip_l", "clip_g"): ("sdxl",),
-    ("clip_l", "clip_g", "t5xxl"): ("sd3",),
-    ("clip_l", "t5xxl"): ("flux1",),
 }
-"""What files that name text encoders call these → families that have them."""
+"""What files that name text encoders call these → families that have them; the most first."""
 _WIDTHS: dict[int, tuple[str, ...]] = {768: ("sd1",), 1024: ("sd2",), 1280: ("sdxl",), 4096: ()}
 _HYPERNETWORK = re.compile(r"(\d+)\.[01]\.(?:linear|linear1|linear2)\.")
 _MOST = 8
@@ -43,7 +43,7 @@ class InversionKeys:
 def inversion_keys(tensors: Tensors) -> InversionKeys | None:
     """Find vectors that stand for tokens; `None` if this is something else."""
     for encoders in _ENCODERS:
-        if tensors.keys() == set(encoders):
+        if tensors.keys() >= set(encoders) and (len(encoders) > 1 or len(tensors) == 1):
             return _found(tensors, Layout.ORIGINAL, {encoder: encoder for encoder in encoders})
     for start in ("string_to_param.", "emb_params"):
         key = next((key for key in tensors if key.startswith(start)), None)
