@@ -170,6 +170,32 @@ def test_an_adapter_is_on_for_its_share_of_the_steps(studio: Studio) -> None:
     assert [one == other for one, other in zip(none, second_half, strict=True)] == [True, True, False, False]
 
 
+def test_an_adapter_named_in_the_prompt_is_that_of_the_request(studio: Studio, tmp_path: Path) -> None:
+    named = quick(studio, prompt=f"{PROMPT}<lora:red-is-blue:0:0.7>")
+    assert pixels(named) == pixels(quick(studio, AdapterUse(name="red-is-blue", weight=0.7, text_encoder_weight=0.0)))
+    (recipe,) = named.recipes
+    assert recipe.asked.prompt != recipe.resolved.prompt == PROMPT
+    assert recipe.resolved.adapters[0].from_prompt
+    (path,) = named.save(tmp_path / "named.png")
+    assert replay(studio, path).verdict is Verdict.IDENTICAL
+    assert pixels(studio.submit(recipe.again()).result()) == pixels(named)
+    assert recipe.again(prompt="a red star").adapters == ()  # it leaves with the prompt that named it
+    both = quick(studio, "red-is-purple", prompt=f"{PROMPT} <lora:red-is-blue>").recipes[0]
+    assert [adapter.name for adapter in both.again(prompt="a star").adapters] == ["red-is-purple"]
+
+
+def test_an_adapter_that_the_prompt_names_in_vain_is_an_error_and_in_automatic1111s_dialect_a_warning(
+    studio: Studio,
+) -> None:
+    prompt = f"{PROMPT} <lora:red-is-blu:1> <hypernet:x:1>"
+    with pytest.raises(UnknownNameError, match="red-is-blu"):
+        studio.submit(asked(prompt=prompt.removesuffix(" <hypernet:x:1>")))
+    result = quick(studio, prompt=prompt, dialect="a1111")
+    assert pixels(result) == pixels(quick(studio))
+    assert [warning.partition(" ")[0] for warning in result.warnings] == ["`<hypernet:x:1>`", "`<lora:red-is-blu:1>`"]
+    assert result.recipes[0].resolved.missing == ("<hypernet:x:1>", "<lora:red-is-blu:1>")
+
+
 def test_blocks_have_weights_of_their_own(studio: Studio, tmp_path: Path) -> None:
     name = adapter_in(tmp_path, "mid", one_layer(MID, 128, 128, size=0.3))
     plain = pixels(quick(studio))

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gesso.core.requests import ImageRequest, NoiseSource
+from gesso.core.requests import ImageRequest, NoiseSource, PromptDialect
 from gesso.engine.infotext import NEGATIVE, parse, write
 from recipes import recipe
 
@@ -179,6 +179,7 @@ def test_the_text_of_automatic1111_is_read() -> None:
         "sampler": "DPM++ 2M Karras",
         "clip_skip": 2,
         "noise_source": NoiseSource.NV,  # which that tool does not write
+        "dialect": PromptDialect.A1111,
         "width": 512,
         "height": 768,
     }

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from gesso import __version__
-from gesso.cli import bench, doctor, generate, model_store, models, primer, replay, samplers, score, show
+from gesso.cli import bench, doctor, generate, model_store, models, primer, prompt, replay, samplers, score, show
 from gesso.cli.commands import Commands
 from gesso.cli.invocation import Invocation, pairs
 from gesso.core.errors import UsageError
@@ -31,6 +31,7 @@ app.add_typer(models.app, name="models")
 app.command()(show.show)
 app.command()(replay.replay)
 app.command()(score.score)
+app.add_typer(prompt.app, name="prompt")
 app.add_typer(primer.app, name="primer")
 app.command()(doctor.doctor)
 app.command()(bench.bench)

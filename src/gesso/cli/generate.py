@@ -27,6 +27,8 @@ def generate(  # one parameter for each option: that is how Typer declares them
     part: options.Parts = None,
     yes: options.Yes = False,
     negative: options.Negative = None,
+    dialect: options.Dialect = None,
+    weighting: options.Weighting = None,
     size: options.Size = None,
     seed: options.Seed = None,
     count: options.Count = None,
@@ -74,6 +76,8 @@ def generate(  # one parameter for each option: that is how Typer declares them
     asked: dict[str, Any] = {
         "prompt": None if prompt is None else " ".join(prompt),
         "negative_prompt": negative,
+        "dialect": dialect,
+        "weighting": weighting,
         "model": model,
         "parts": parts_from(part),
         "width": width,

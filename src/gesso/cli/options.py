@@ -33,6 +33,14 @@ Parts = Annotated[
 ]
 Yes = Annotated[bool, _option("Fetch a model that is not here without asking.", "--yes", "-y", panel=_PICTURE)]
 Negative = Annotated[str | None, _option("What not to paint.", panel=_PICTURE, metavar="TEXT")]
+Dialect = Annotated[
+    str | None,
+    _option("How prompts are read.", panel=_PICTURE, metavar="gesso|a1111|comfyui|plain"),
+]
+Weighting = Annotated[
+    str | None,
+    _option("What weights in prompts do.", panel=_PICTURE, metavar="original|no-norm|comfyui|ignore"),
+]
 Size = Annotated[str | None, _option("Pixels, for example 512x768.", panel=_PICTURE, metavar="WxH")]
 Seed = Annotated[int | None, _option("Where chance starts; drawn if left out.", panel=_PICTURE, metavar="N")]
 Count = Annotated[int | None, _option("How many pictures, from seeds that follow.", panel=_PICTURE, metavar="N")]

@@ -122,6 +122,16 @@ class Component:
             TypeError: the arguments do not fit the method.
         """
         scope = CURRENT.get() or ImageScope(clock=self.worker.clock)
+        steering = scope.steering.get(self.name) if method == FORWARD else None
+        if steering is None:
+            return self._call(scope, method, args, kwargs)
+        named = bind(self.module_class, method, args, kwargs)
+        layout = layouts_of(self.module_class).get(method)
+        if named is None or layout is None:
+            raise TypeError(f"The rows of `{self.module_class.__name__}` are not known, so they cannot be changed")
+        return steering(named, lambda given: self._call(scope, method, (), given), layout=layout, step=scope.step)
+
+    def _call(self, scope: ImageScope, method: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         scope.check()
         call = self._capture(scope, method, args, kwargs)
         if scope.journal is not None:

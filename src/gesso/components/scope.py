@@ -18,6 +18,7 @@ import torch
 from gesso.components.journal import Journal
 from gesso.components.metering import Meter
 from gesso.components.state import CallState
+from gesso.components.steering import Steering
 from gesso.components.trace import Placements, TraceRecorder
 from gesso.components.tree import tensors
 from gesso.components.turns import Turn
@@ -90,6 +91,7 @@ class ImageScope:
     Attributes:
         deadline: on `clock`, in seconds; `None` is never.
         call_states: what shall be entered around every call of a component, by component name.
+        steering: what stands between the pipeline and a component, by component name.
         placements: when replaying, where each call ran; `None` otherwise.
         turn: when its thread may run Python; given up while it waits for a call.
         step: sampling step now running; set by the scheduler seam.
@@ -105,6 +107,7 @@ class ImageScope:
     clock: Clock = field(default_factory=MonotonicClock)
     cancel: CancelToken = field(default_factory=CancelToken)
     call_states: Mapping[str, tuple[CallState, ...]] = field(default_factory=dict)
+    steering: Mapping[str, Steering] = field(default_factory=dict)
     placements: Placements | None = None
     journal: Journal | None = None
     trace: TraceRecorder = field(default_factory=TraceRecorder)

@@ -168,19 +168,25 @@ class Recipe(Kept):
     def again(self, **overrides: Any) -> ImageRequest:
         """The request that makes this picture again: what was asked, with the noise and files decided on.
 
-        Words of other prompts than the picture's may be names of other embeddings.
+        Words of other prompts than the picture's may be names of other embeddings. Adapters that the prompt named are
+        adapters of the request then, and leave it with the prompt. How prompts are read is kept, but for another model,
+        which may read plain text only.
         """
         image = self.resolved.for_image(self.run.index)
         noise: dict[str, Any] = {"seed": self.run.seed, "noise_source": image.noise_source, "count": 1}
         if image.variation_strength:
             noise["variation_seed"] = image.variation_seed
+        if not {"model", "dialect"} & overrides.keys():
+            noise |= {"dialect": image.dialect, "weighting": image.weighting}
+        kept = [adapter for adapter in image.adapters if "prompt" not in overrides or not adapter.from_prompt]
         if image.adapters:
-            noise["adapters"] = [adapter.model_dump() for adapter in image.adapters]
+            noise["adapters"] = [adapter.use().model_dump() for adapter in kept]
         embeddings = image.embeddings
         if overrides.keys() & {"prompt", "negative_prompt", "embeddings"}:
             embeddings = embeddings[: len(self.asked.embeddings)]
         else:
             noise["embeddings_by_name"] = False
         noise["embeddings"] = [embedding.model_dump() for embedding in embeddings]
+        noise["prompt"] = image.prompt
         asked = self.asked.model_dump() | noise | overrides
         return ImageRequest.model_validate(asked)

@@ -36,6 +36,33 @@ class NoiseSource(StrEnum):
     """torch's on an NVIDIA GPU (Philox), AUTOMATIC1111's default."""
 
 
+class PromptDialect(StrEnum):
+    """How brackets and other signs of a prompt are read."""
+
+    GESSO = "gesso"
+    """AUTOMATIC1111's language, strictly: a network that is not here is an error. Where nothing of it is written, the
+    very text."""
+    A1111 = "a1111"
+    """As AUTOMATIC1111 reads it, comments and the places where chunks end included."""
+    COMFYUI = "comfyui"
+    """Round brackets only, and weights that replace those around them."""
+    PLAIN = "plain"
+    """The very text, whatever is in it."""
+
+
+class Weighting(StrEnum):
+    """What the weight w of a token does to its embedding z."""
+
+    ORIGINAL = "original"
+    """w z, then all of the chunk by one factor that keeps its mean: AUTOMATIC1111's own."""
+    NO_NORM = "no-norm"
+    """w z."""
+    COMFYUI = "comfyui"
+    """e + w (z - e), e the embedding of no text at the same place."""
+    IGNORE = "ignore"
+    """Nothing."""
+
+
 class OutputFormat(StrEnum):
     """The container of a saved picture."""
 
@@ -80,6 +107,12 @@ class ResolvedAdapter(Value):
     start: float
     stop: float
     sha256: str
+    from_prompt: bool = False
+    """It was named in the prompt."""
+
+    def use(self) -> AdapterUse:
+        """What asks for the very same again."""
+        return AdapterUse(**self.model_dump(exclude={"from_prompt"}))
 
 
 class EmbeddingUse(Value):
@@ -106,6 +139,10 @@ class ImageRequest(Value):
 
     prompt: str = ""
     negative_prompt: str | None = None
+    dialect: PromptDialect | None = None
+    """How the prompts are read; `None` is `gesso` where the model's text encoders take weights, `plain` elsewhere."""
+    weighting: Weighting | None = None
+    """What weights in the prompts do; `None` is `comfyui` in that dialect and `original` in the others."""
     model: str | None = None
     """A name that `gesso models list` shows, a folder, a single file, or a hub id that is already on this machine."""
     parts: dict[ArgumentName, str] = Field(default_factory=dict)
@@ -214,6 +251,10 @@ class ResolvedImageRequest(Value):
     embeddings: tuple[ResolvedEmbedding, ...] = ()
     """Those that were asked for, then those whose names stand in the prompts."""
     strict: bool = False
+    dialect: PromptDialect = PromptDialect.PLAIN
+    weighting: Weighting = Weighting.ORIGINAL
+    missing: tuple[str, ...] = ()
+    """Networks that the prompt asked for and that are left out: AUTOMATIC1111 goes on without them."""
 
     def for_image(self, index: int) -> "ResolvedImageRequest":
         """The request that makes only picture `index` of this one."""

@@ -72,6 +72,8 @@ class ModelFacts:
     guided_above: float = 1.0
     without_effect: frozenset[str] = frozenset()
     clip_skip: bool
+    weighted_prompts: bool = False
+    """Its text encoders take weights, and its prompts are in the prompt language."""
     vae_force_upcast: bool
     scheduler: str
     """Class name of the model's own scheduler."""
@@ -157,6 +159,7 @@ def facts_of(
         guided_above=1.0 if family is None else family.guided_above,
         without_effect=frozenset() if family is None else family.without_effect,
         clip_skip=family is not None and family.clip_skip,
+        weighted_prompts=family is not None and family.weighted_conditioning is not None,
         vae_force_upcast=_vae_force_upcast(description),
         scheduler=description.scheduler_class or "",
         scheduler_config=description.scheduler_config,

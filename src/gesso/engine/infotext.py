@@ -17,7 +17,7 @@ from typing import Any
 
 from gesso.core.adapter_text import adapter_text
 from gesso.core.recipe import Recipe
-from gesso.core.requests import NoiseSource, ResolvedImageRequest
+from gesso.core.requests import NoiseSource, PromptDialect, ResolvedImageRequest, Weighting
 from gesso.core.units import parse_size
 from gesso.engine.samplers.table import AUTOMATIC, DEFAULT, SAMPLERS, schedule_label
 
@@ -32,6 +32,9 @@ _FEWEST_PAIRS = 3
 _NOISE_SOURCES = {"CPU": NoiseSource.CPU, "NV": NoiseSource.NV, "GPU": NoiseSource.NV}
 _AUTOMATIC1111 = re.compile(r"(f[\w.]*)?v\d")
 """Its versions, and those of Forge: `v1.10.1`, `f2.0.1v1.10.1`."""
+
+_EMPHASIS = {Weighting.NO_NORM: "No norm", Weighting.IGNORE: "Ignore"}
+"""What AUTOMATIC1111 calls rules for weights other than its usual one."""
 
 _SDNEXT_KEYS = {
     "CLiP-skip": "Clip skip",
@@ -68,6 +71,11 @@ class Infotext:
         source = _NOISE_SOURCES.get(self.pairs.get("RNG", self._unwritten_source()).upper())
         if source is not None:
             fields["noise_source"] = source
+        if _AUTOMATIC1111.match(self.pairs.get("Version", "")):
+            fields["dialect"] = PromptDialect.A1111
+        weighting = next((rule for rule, name in _EMPHASIS.items() if name == self.pairs.get("Emphasis")), None)
+        if weighting is not None:
+            fields["weighting"] = weighting
         size = _read(parse_size, self.pairs.get("Size"))
         if size is not None:
             fields["width"], fields["height"] = size
@@ -103,6 +111,7 @@ def write(recipe: Recipe) -> str:
         "CFG rescale": resolved.guidance_rescale or None,
         **_adapter_pairs(resolved),
         "TI hashes": _embedding_hashes(resolved),
+        "Emphasis": _EMPHASIS.get(resolved.weighting),
         "Version": _version(recipe),
     }
     lines = [resolved.prompt]

@@ -39,12 +39,12 @@ class AppliedInversions:
     ) -> None:
         self.reports = reports
         self.states: States = {network: (ExtraVectors(rows, weakref.ref(table)),) for network, table in tables.items()}
-        self._words = words
+        self.words = words
         self._tables = tables  # which the states hold weakly
 
     def worded(self, model: TextModel) -> TextModel:
         """The model as the conditioning of this request sees it."""
-        return WordedModel(model, self._words) if self._tables else model
+        return WordedModel(model, self.words) if self._tables else model
 
 
 def apply_inversions(

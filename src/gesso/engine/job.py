@@ -27,7 +27,7 @@ from gesso.engine.hosted_model import HostedModel, hosted_component
 from gesso.engine.inversions import AppliedInversions
 from gesso.engine.make import all_states, call_states, is_tiled, make_image, picture_of
 from gesso.engine.pool import ImagePool
-from gesso.engine.prompting import prompt_arguments
+from gesso.engine.prompting import Conditioning, conditioning
 from gesso.engine.resume import RequestJournal
 from gesso.engine.streams import news
 
@@ -82,7 +82,7 @@ class Job:
     _model: HostedModel | None = None
     _adapters: AppliedAdapters | None = None
     _embedding_reports: tuple[EmbeddingReport, ...] = ()
-    _conditioning: Mapping[str, Any] | None = None
+    _conditioning: Conditioning | None = None
     _conditioning_trace: TraceRecorder = field(default_factory=TraceRecorder)
     _first_meter: Meter = field(default_factory=Meter)
     _warnings: list[str] = field(default_factory=list)
@@ -174,11 +174,11 @@ class Job:
             self._embedding_reports = inversions.reports
             try:
                 with entered(scope), scope.turn, torch.no_grad():
-                    conditioning = prompt_arguments(self._model, self.handle.resolved, inversions)
+                    made = conditioning(self._model, self.handle.resolved, inversions)
                     scope.settle()
             finally:
                 self._model.worker.leave(scope)
-            self._conditioning = conditioning
+            self._conditioning = made
         return self._model
 
     def _scope(self, model: HostedModel, index: int, *, trace: TraceRecorder) -> ImageScope:
@@ -227,12 +227,13 @@ class Job:
         resolved = self.handle.resolved
         trace = TraceRecorder(before=self._conditioning_trace)
         scope = self._scope(model, index, trace=trace)
+        scope.steering = self._conditioning.steering
         try:
             with scope.turn:
                 image = make_image(
                     model,
                     resolved.for_image(index),
-                    self._conditioning,
+                    self._conditioning.arguments,
                     scope,
                     publish=self.handle.publish,
                     warn=self.warn,

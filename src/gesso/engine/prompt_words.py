@@ -43,6 +43,10 @@ class PromptWords:
             end = found.end()
         yield text[end:]
 
+    def word_of(self, token: int) -> str:
+        """The word that an id below zero belongs to."""
+        return next(word for word, ids in self._ids.items() if token in ids)
+
     def counted(self, text: str) -> dict[str, int]:
         """Word → how often it stands in `text`."""
         counts = dict.fromkeys(self._ids, 0)

@@ -1,13 +1,28 @@
 """From the prompt of a request to arguments of its pipeline."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
+from gesso.components.steering import Steering
 from gesso.core.errors import InputError
 from gesso.core.registry import load_dotted
 from gesso.core.requests import ResolvedImageRequest
+from gesso.engine.conditioning.prompted import encode_prompts
 from gesso.engine.facts import ModelFacts
 from gesso.engine.hosted_model import HostedModel
 from gesso.engine.inversions import AppliedInversions
+from gesso.models.families import Role
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conditioning:
+    """What the prompt of a request becomes; all its pictures share it."""
+
+    arguments: Mapping[str, Any]
+    """Of the pipeline."""
+    steering: Mapping[str, Steering] = field(default_factory=dict[str, Steering])
+    """What stands between the pipeline and its networks."""
 
 
 def is_guided(resolved: ResolvedImageRequest, facts: ModelFacts) -> bool:
@@ -20,24 +35,33 @@ def is_guided(resolved: ResolvedImageRequest, facts: ModelFacts) -> bool:
     return resolved.guidance > facts.guided_above
 
 
-def prompt_arguments(
-    model: HostedModel, resolved: ResolvedImageRequest, inversions: AppliedInversions
-) -> dict[str, Any]:
+def conditioning(model: HostedModel, resolved: ResolvedImageRequest, inversions: AppliedInversions) -> Conditioning:
     """Embeddings for families whose conditioning the engine computes, else the text itself.
 
     Raises:
         InputError: the pipeline tokenizes by itself and would cut the prompt.
     """
     family = model.description.family
-    if family is not None:
-        encode = load_dotted(family.conditioning)
-        return encode(
-            inversions.worded(model),
-            prompt=resolved.prompt,
-            negative_prompt=resolved.negative_prompt,
-            guided=is_guided(resolved, model.facts),
-            clip_skip=resolved.clip_skip,
-        )
+    if family is None:
+        return Conditioning(arguments=_texts(model, resolved))
+    guided, worded = is_guided(resolved, model.facts), inversions.worded(model)
+    if family.weighted_conditioning is not None:
+        encode_texts = load_dotted(family.weighted_conditioning)
+        arguments, steering = encode_prompts(worded, resolved, encode_texts, guided=guided)
+        denoisers = [name for name, role in family.components.items() if role is Role.DENOISER]
+        return Conditioning(arguments=arguments, steering=dict.fromkeys(denoisers, steering) if steering else {})
+    encode = load_dotted(family.conditioning)
+    arguments = encode(
+        worded,
+        prompt=resolved.prompt,
+        negative_prompt=resolved.negative_prompt,
+        guided=guided,
+        clip_skip=resolved.clip_skip,
+    )
+    return Conditioning(arguments=arguments)
+
+
+def _texts(model: HostedModel, resolved: ResolvedImageRequest) -> dict[str, Any]:
     for words, text in (("prompt", resolved.prompt), ("negative prompt", resolved.negative_prompt)):
         _refuse_cutting(model, words, text)
     arguments: dict[str, Any] = {"prompt": resolved.prompt}

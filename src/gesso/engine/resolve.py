@@ -14,8 +14,10 @@ from gesso.core.requests import (
     ImageRequest,
     NoiseSource,
     Precision,
+    PromptDialect,
     ResolvedAdapter,
     ResolvedImageRequest,
+    Weighting,
 )
 from gesso.core.settings import Settings
 from gesso.devices.base import Device
@@ -24,6 +26,7 @@ from gesso.engine.arguments import broken_character, check_arguments
 from gesso.engine.facts import OTHER, ModelFacts
 from gesso.engine.inversion_checks import resolve_embeddings
 from gesso.engine.inversion_files import InversionFacts
+from gesso.engine.prompt.reading import read_prompts
 from gesso.engine.samplers.table import DEFAULT, OWN_ETA, Chance, check_steps, resolve_chance, resolve_sampler
 
 MAX_STEPS = 10_000
@@ -47,6 +50,8 @@ def resolve(
     seed: int,
     variation_seed: int,
     adapters: Sequence[AdapterFacts] = (),
+    adapters_in_prompt: int = 0,
+    missing: Sequence[str] = (),
     embeddings: Sequence[InversionFacts] = (),
     named_embeddings: Sequence[InversionFacts] = (),
 ) -> ResolvedImageRequest:
@@ -54,6 +59,8 @@ def resolve(
 
     Args:
         adapters: of each adapter of the request, in their order.
+        adapters_in_prompt: how many of the last adapters were named in the prompt, which does not hold them any more.
+        missing: networks that were named there and are left out.
         embeddings: of each embedding of the request, in their order.
         named_embeddings: others whose names stand in the prompts.
         seed: used if the request has none.
@@ -64,10 +71,12 @@ def resolve(
         UnknownNameError: no such sampler or schedule.
         DeviceError: the device cannot compute in the precision asked for.
     """
-    _check_texts(request, facts)
+    check_texts(request, facts)
     _check_ranges(request)
     _check_arguments(request, facts)
     applied = _adapters(request, facts, adapters)
+    own = len(applied) - adapters_in_prompt
+    applied = (*applied[:own], *(one.model_copy(update={"from_prompt": True}) for one in applied[own:]))
     request, facts = _with_few_steps(request, facts, adapters)
     width, height = _size(request, facts)
     sampler, schedule = resolve_sampler(
@@ -77,6 +86,9 @@ def resolve(
     check_steps(sampler, steps, scheduler_class=facts.scheduler, scheduler_config=facts.scheduler_config)
     chance = _chance(request, facts, sampler)
     precision = _precision(request, device, settings)
+    guidance = _guidance(request, facts)
+    dialect, weighting = dialect_of(request, facts), _weighting(request, facts)
+    _check_prompts(request, dialect, steps=steps, guided=guidance > facts.guided_above)
     return ResolvedImageRequest(
         prompt=request.prompt,
         negative_prompt=request.negative_prompt or "",
@@ -89,7 +101,7 @@ def resolve(
         steps=steps,
         sampler=sampler,
         schedule=schedule,
-        guidance=_guidance(request, facts),
+        guidance=guidance,
         guidance_rescale=request.guidance_rescale or 0.0,
         **asdict(chance),
         seed=request.seed if request.seed is not None else seed,
@@ -110,7 +122,46 @@ def resolve(
         adapters=applied,
         embeddings=resolve_embeddings(request, facts, embeddings, named_embeddings),
         strict=request.strict,
+        dialect=dialect,
+        weighting=weighting,
+        missing=tuple(missing),
     )
+
+
+def dialect_of(request: ImageRequest, facts: ModelFacts) -> PromptDialect:
+    """How the prompts of a request are read.
+
+    Raises:
+        InputError: its model reads plain text only.
+    """
+    if not facts.weighted_prompts and request.dialect not in (None, PromptDialect.PLAIN):
+        raise InputError(
+            f"`{facts.name}` ({facts.family}) reads prompts as plain text, not as `{request.dialect}`",
+            hint="use `plain`; Stable Diffusion 1, 2 and XL take weights and schedules",
+        )
+    if request.dialect is not None:
+        return request.dialect
+    return PromptDialect.GESSO if facts.weighted_prompts else PromptDialect.PLAIN
+
+
+def _weighting(request: ImageRequest, facts: ModelFacts) -> Weighting:
+    dialect = dialect_of(request, facts)
+    if request.weighting is not None:
+        # A resolved request that is run again says it, also where it means nothing.
+        if dialect is PromptDialect.PLAIN and request.weighting is not Weighting.ORIGINAL:
+            raise InputError(
+                f"Weighting `{request.weighting}` has no effect: plain prompts have no weights", hint="leave it out"
+            )
+        return request.weighting
+    return Weighting.COMFYUI if dialect is PromptDialect.COMFYUI else Weighting.ORIGINAL
+
+
+def _check_prompts(request: ImageRequest, dialect: PromptDialect, *, steps: int, guided: bool) -> None:
+    reading = read_prompts(request.prompt, request.negative_prompt or "", dialect=dialect, steps=steps)
+    if reading.composed and not guided:
+        raise InputError(
+            "Parts of a prompt that AND joins, or that have a weight, need guidance", hint="use guidance above 1"
+        )
 
 
 def _adapters(
@@ -174,7 +225,8 @@ def _with_few_steps(
     return request, facts
 
 
-def _check_texts(request: ImageRequest, facts: ModelFacts) -> None:
+def check_texts(request: ImageRequest, facts: ModelFacts) -> None:
+    """Raises `InputError` for a text that is too long, or holds what no text may."""
     prompts = {"prompt": request.prompt, "negative prompt": request.negative_prompt}
     for name, text in (prompts | {"model": facts.reference, "owner": request.owner}).items():
         problem = broken_character(text or "")

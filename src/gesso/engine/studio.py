@@ -21,13 +21,14 @@ from gesso.components.turns import Turns
 from gesso.components.worker import DeviceWorker
 from gesso.core.errors import ClosedError, ModelError
 from gesso.core.events import Event, ModelLoading, Queued
-from gesso.core.requests import MAX_SEED, ImageRequest, ResolvedImageRequest
+from gesso.core.requests import MAX_SEED, ImageRequest, PromptDialect, ResolvedImageRequest
 from gesso.core.settings import Settings, load_settings
 from gesso.devices import choose
 from gesso.devices.base import Device
 from gesso.devices.cpu import usable_cores
 from gesso.engine.adapter_files import AdapterFiles
 from gesso.engine.adapters import AdapterShelf, AppliedAdapters, applied
+from gesso.engine.explaining import Explanation, explain
 from gesso.engine.facts import facts_of
 from gesso.engine.handle import Handle, Result
 from gesso.engine.hosted_model import DTYPES, HostedModel
@@ -35,6 +36,7 @@ from gesso.engine.inversion_files import InversionFacts, InversionFiles
 from gesso.engine.inversions import AppliedInversions, apply_inversions
 from gesso.engine.job import Job, closed_error
 from gesso.engine.model_cache import ModelCache
+from gesso.engine.named_networks import named_networks
 from gesso.engine.placing import plan_for
 from gesso.engine.pool import ImagePool
 from gesso.engine.resolve import resolve
@@ -125,7 +127,7 @@ class Studio:
         What was resolved is read from a file of anybody's, so it is checked like what is asked.
         """
         self._refuse_forked()
-        fields = resolved.model_dump()
+        fields: dict[str, Any] = resolved.model_dump() | {"adapters": [adapter.use() for adapter in resolved.adapters]}
         decided = {name: fields[name] for name in ImageRequest.model_fields if name in fields}
         self.resolve(ImageRequest(**decided, embeddings_by_name=False))
         return self._start(asked, resolved, placements=placements, indices=[index])
@@ -136,6 +138,9 @@ class Studio:
         facts = facts_of(self.store.find(asked, request.parts), asked=asked, parts=request.parts)
         device = choose.choose(request.device if request.device is not None else self.settings.device)
         seed, variation_seed = (secrets.randbelow(MAX_SEED + 1) for _ in range(2))
+        own = request.adapters
+        networks = named_networks(request, facts, self._adapter_files)
+        request = networks.request
         named: list[InversionFacts] = []
         if request.embeddings_by_name:
             named, _ = self._inversion_files.named_in((request.prompt, request.negative_prompt or ""))
@@ -146,10 +151,21 @@ class Studio:
             self.settings,
             seed=seed,
             variation_seed=variation_seed,
-            adapters=[self._adapter_files.facts(use) for use in request.adapters],
+            adapters=[self._adapter_files.facts(use) for use in own] + list(networks.adapters),
+            adapters_in_prompt=len(networks.adapters),
+            missing=networks.missing,
             embeddings=[self._inversion_files.facts(use) for use in request.embeddings],
             named_embeddings=named,
         )
+
+    def explain(self, request: ImageRequest) -> Explanation:
+        """How the prompts of a request would be read. Raises like `submit`; no network is loaded."""
+        resolved = self.resolve(request)
+        description = self.store.find(resolved.model, resolved.parts)
+        inversions = apply_inversions(
+            facts_of(description), request, resolved, self._inversion_files, lambda line: logger.info(line)
+        )
+        return explain(resolved, description, inversions.words)
 
     def _start(
         self,
@@ -195,6 +211,10 @@ class Studio:
         resolved = job.handle.resolved
         if job.handle.asked.variation_seed is not None and not resolved.variation_strength:
             job.warn(f"Variation seed {resolved.variation_seed} has no effect at variation strength 0")
+        for tag in resolved.missing:
+            job.warn(f"`{tag}` of the prompt is left out: there is no such network here")
+        if resolved.dialect is PromptDialect.PLAIN and job.handle.asked.dialect is None and "<lora:" in resolved.prompt:
+            job.warn(f"`{resolved.model}` reads prompts as plain text, `<lora:…>` too: use `--lora`")
 
     @contextmanager
     def hosted(self, resolved: ResolvedImageRequest, job: Job) -> Iterator[HostedModel]:

@@ -53,6 +53,8 @@ class Family:
     """The networks by their names in the pipeline. A folder may lack text encoders, never the denoiser or the VAE."""
     conditioning: str
     """Dotted name of the function that turns a prompt into arguments of the pipeline."""
+    weighted_conditioning: str | None = None
+    """Dotted name of the function that reads several texts with weights; `None` where prompts are plain text."""
     size_multiple_px: int
     """Used when the folder's configs do not say; `folder.describe` computes it from them."""
     native_size_px: int
@@ -194,6 +196,7 @@ SD1 = Family(
         "image_encoder": Role.IMAGE,
     },
     conditioning="gesso.engine.conditioning.clip:encode",
+    weighted_conditioning="gesso.engine.conditioning.clip:encode_texts",
     size_multiple_px=8,
     native_size_px=512,
     flow=False,
@@ -217,6 +220,7 @@ SDXL = replace(
         "image_encoder": Role.IMAGE,
     },
     conditioning="gesso.engine.conditioning.clip_pair:encode",
+    weighted_conditioning="gesso.engine.conditioning.clip_pair:encode_texts",
     native_size_px=1024,
     defaults=Sampling(steps=30, guidance=5.0),
     latent_rgb=_SDXL_RGB,

@@ -105,6 +105,19 @@ def load(
     )
 
 
+def load_tokenizer(description: ModelDescription, name: str) -> Any | None:
+    """A tokenizer of a model without its networks; `None` if it has none of that name.
+
+    Raises:
+        ModelError: it is broken.
+    """
+    part = description.components.get(name)
+    if part is None or not _is_other(part):
+        return None
+    with quiet_libraries():
+        return _load_other(part, class_of(part))
+
+
 def _wanted(
     description: ModelDescription, parameters: Mapping[str, Any], *, safety_checker: bool
 ) -> list[ComponentDescription]:

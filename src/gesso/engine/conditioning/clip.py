@@ -5,22 +5,30 @@ from typing import Any
 import torch
 
 from gesso.engine.conditioning.base import TextModel, arguments, hidden_layer, reader
-from gesso.engine.conditioning.chunks import chunk_rows
+from gesso.engine.conditioning.texts import Texts
+from gesso.engine.conditioning.weighting import text_rows, weigh
 
 
 def encode(
     model: TextModel, *, prompt: str, negative_prompt: str, guided: bool, clip_skip: int
 ) -> dict[str, torch.Tensor]:
-    """Embeddings of prompt and, if guided, negative prompt: [1, 77 K, C] each.
+    """Embeddings of prompt and, if guided, negative prompt: [1, 77 K, C] each. Raises as `encode_texts`."""
+    texts = Texts.plain(prompt, negative_prompt if guided else None)
+    embeds, _ = encode_texts(model, texts, clip_skip=clip_skip)
+    return arguments(model, embeds, guided=guided)
 
-    Clip skip n > 1 reads hidden state -n and then the final layer norm, for both texts (diffusers' own `clip_skip`
+
+def encode_texts(model: TextModel, texts: Texts, *, clip_skip: int) -> tuple[torch.Tensor, None]:
+    """Embeddings of B texts: [B, 77 K, C].
+
+    Clip skip n > 1 reads hidden state -n and then the final layer norm, for all texts (diffusers' own `clip_skip`
     leaves the negative prompt alone). Stable Diffusion 2's encoder was saved one layer short, so 1 is right there too.
 
     Raises:
         InputError: a clip skip beyond the layers of the encoder.
     """
     tokenizer, encoder = reader(model)
-    (rows,) = chunk_rows([(tokenizer, encoder)], [prompt, negative_prompt] if guided else [prompt])
+    (rows,) = text_rows([(tokenizer, encoder)], texts)
     options: dict[str, Any] = {}
     if getattr(encoder.config, "use_attention_mask", False):  # a few conversions of other encoders ask for it
         options["attention_mask"] = rows.mask.to(model.device)
@@ -30,4 +38,4 @@ def encode(
     else:
         found = encoder(ids, output_hidden_states=True, **options).hidden_states
         states = model.part("text_encoder.final_layer_norm")(hidden_layer(found, clip_skip=clip_skip))
-    return arguments(model, rows.join(states), guided=guided)
+    return weigh(states, rows, texts), None

@@ -1,11 +1,13 @@
 """Conditioning by two CLIP text encoders side by side: Stable Diffusion XL (Podell et al. 2023, section 2.1)."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 
 from gesso.engine.conditioning.base import TextEncoder, TextModel, Tokenizer, arguments, hidden_layer, reader
-from gesso.engine.conditioning.chunks import chunk_rows
+from gesso.engine.conditioning.texts import NOTHING, Texts
+from gesso.engine.conditioning.weighting import text_rows, weigh
 
 PENULTIMATE = 2
 """The layer that this family reads, counted from the end; no final norm follows."""
@@ -16,28 +18,38 @@ def encode(
 ) -> dict[str, torch.Tensor]:
     """Embeddings [1, 77 K, C1 + C2] and pooled [1, C2] of prompt and, if guided, negative prompt.
 
+    Raises as `encode_texts`.
+    """
+    texts = Texts.plain(prompt, negative_prompt if guided else None)
+    embeds, pooled = encode_texts(model, texts, clip_skip=clip_skip)
+    return arguments(model, embeds, pooled, guided=guided)
+
+
+def encode_texts(model: TextModel, texts: Texts, *, clip_skip: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Embeddings [B, 77 K, C1 + C2] and pooled [B, C2] of B texts.
+
     An empty negative prompt is all zeros if the model was trained so (`force_zeros_for_empty_prompt`). A folder
-    without the first encoder, as the refiner's, uses the second alone. Clip skip applies to both texts.
+    without the first encoder, as the refiner's, uses the second alone. Clip skip applies to all texts.
 
     Raises:
         InputError: a clip skip beyond the layers of an encoder.
     """
-    zeros = guided and not negative_prompt and bool(model.init_options.get("force_zeros_for_empty_prompt", True))
+    zeros = texts.negatives == (NOTHING,) and bool(model.init_options.get("force_zeros_for_empty_prompt", True))
     readers = [reader(model)] if model.network("text_encoder") is not None else []
     readers.append(reader(model, "_2"))
-    texts = [prompt, negative_prompt] if guided and not zeros else [prompt]
-    embeds, pooled = encode_side_by_side(model, readers, texts, clip_skip=clip_skip)
+    read = replace(texts, negatives=()) if zeros else texts
+    embeds, pooled = encode_side_by_side(model, readers, read, clip_skip=clip_skip)
     last_pooled = pooled[-1]
     if zeros:
-        embeds = torch.cat([embeds, torch.zeros_like(embeds)])
-        last_pooled = torch.cat([last_pooled, torch.zeros_like(last_pooled)])
-    return arguments(model, embeds, last_pooled, guided=guided)
+        embeds = torch.cat([embeds, torch.zeros_like(embeds[:1])])
+        last_pooled = torch.cat([last_pooled, torch.zeros_like(last_pooled[:1])])
+    return embeds, last_pooled
 
 
 def encode_side_by_side(
-    model: TextModel, readers: Sequence[tuple[Tokenizer, TextEncoder]], texts: Sequence[str], *, clip_skip: int
+    model: TextModel, readers: Sequence[tuple[Tokenizer, TextEncoder]], texts: Texts, *, clip_skip: int
 ) -> tuple[torch.Tensor, list[torch.Tensor]]:
-    """The penultimate states of CLIP encoders joined along the channels, and what each pooled.
+    """The penultimate states of CLIP encoders joined along the channels, and what each pooled, which has no weights.
 
     Returns:
         [B, 77 K, sum of C], and for each encoder [B, C]: its projected text embedding, of a plain `CLIPTextModel` its
@@ -45,10 +57,10 @@ def encode_side_by_side(
     """
     states: list[torch.Tensor] = []
     pooled: list[torch.Tensor] = []
-    for (_, encoder), rows in zip(readers, chunk_rows(readers, texts), strict=True):
+    for (_, encoder), rows in zip(readers, text_rows(readers, texts), strict=True):
         found = encoder(rows.ids.to(model.device), output_hidden_states=True)
         layer = hidden_layer(found.hidden_states, clip_skip=clip_skip, usual=PENULTIMATE)
-        states.append(rows.join(layer))
+        states.append(weigh(layer, rows, texts))
         projected = found.text_embeds if "text_embeds" in found else found.pooler_output
-        pooled.append(rows.first(projected))
+        pooled.append(rows.first(projected)[: len(states[-1])])
     return torch.cat(states, dim=-1), pooled

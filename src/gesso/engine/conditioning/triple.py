@@ -6,6 +6,7 @@ from torch.nn import functional
 from gesso.engine.conditioning.base import TextModel, arguments, reader
 from gesso.engine.conditioning.clip_pair import encode_side_by_side
 from gesso.engine.conditioning.t5 import encode_t5
+from gesso.engine.conditioning.texts import Texts
 
 T5_LENGTH = 256
 
@@ -22,7 +23,12 @@ def encode(
         InputError: a clip skip beyond the layers of an encoder.
     """
     texts = [prompt, negative_prompt] if guided else [prompt]
-    clip, pooled = encode_side_by_side(model, [reader(model), reader(model, "_2")], texts, clip_skip=clip_skip)
+    clip, pooled = encode_side_by_side(
+        model,
+        [reader(model), reader(model, "_2")],
+        Texts.plain(prompt, negative_prompt if guided else None),
+        clip_skip=clip_skip,
+    )
     if model.network("text_encoder_3") is None:
         transformer = model.network("transformer")
         assert transformer is not None

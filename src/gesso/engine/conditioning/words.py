@@ -1,6 +1,7 @@
 """A model whose tokenizers know the words of one request: these become ids of vectors, all else is as it was."""
 
 from collections.abc import Mapping
+from itertools import groupby
 from typing import Any
 
 import torch
@@ -21,6 +22,13 @@ class WordTokenizer:
         for part in self._words.parts(text):
             ids += self._tokenizer(part, **options)["input_ids"] if isinstance(part, str) else part
         return {"input_ids": ids}
+
+    def decode(self, token_ids: list[int], /) -> str:
+        """The text of ids, words by their names."""
+        parts: list[str] = []
+        for word, ids in groupby(token_ids, key=lambda token: self._words.word_of(token) if token < 0 else None):
+            parts.append(self._tokenizer.decode(list(ids)).strip() if word is None else word)
+        return " ".join(parts)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._tokenizer, name)

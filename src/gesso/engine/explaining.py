@@ -1,0 +1,129 @@
+"""How a prompt is read, before anything is made of it: chunks, weights and steps."""
+
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from gesso.core.errors import ModelError
+from gesso.core.requests import ResolvedAdapter, ResolvedImageRequest
+from gesso.engine.conditioning.base import Tokenizer
+from gesso.engine.conditioning.chunks import chunked
+from gesso.engine.conditioning.words import WordTokenizer
+from gesso.engine.prompt.reading import read_prompts
+from gesso.engine.prompt.steps import Entry
+from gesso.engine.prompt_words import PromptWords
+from gesso.models.folder import ModelDescription
+from gesso.models.load import load_tokenizer
+
+_SPECIAL_TOKENS = 2
+"""Begin and end of a chunk."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExplainedPiece:
+    """Tokens of one weight within a chunk, as the encoder reads them."""
+
+    text: str
+    weight: float
+    tokens: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExplainedText:
+    """What is read during some steps.
+
+    Attributes:
+        part: of the prompt, from 0; `None` for the negative prompt.
+        share: of the part in the guidance.
+        first_step, last_step: from 1, both included.
+    """
+
+    part: int | None
+    share: float
+    first_step: int
+    last_step: int
+    chunks: tuple[tuple[ExplainedPiece, ...], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Explanation:
+    """How the prompts of a request are read.
+
+    Attributes:
+        chunk_size: tokens of a chunk at most; `None` where texts are not divided.
+        adapters: named in the prompt.
+    """
+
+    resolved: ResolvedImageRequest
+    texts: tuple[ExplainedText, ...]
+    chunk_size: int | None
+    adapters: tuple[ResolvedAdapter, ...]
+
+
+def explain(resolved: ResolvedImageRequest, description: ModelDescription, words: PromptWords) -> Explanation:
+    """Explain the prompts of a resolved request for its model, of which only a tokenizer is read.
+
+    Args:
+        words: those that stand for the vectors of embeddings.
+
+    Raises:
+        ModelError: the model has no tokenizer, or a broken one.
+    """
+    suffix, own = _tokenizer(description)
+    tokenizer = WordTokenizer(own, words)
+    family = description.family
+    size = None
+    if family is not None and family.weighted_conditioning is not None:
+        positions = description.components[f"text_encoder{suffix}"].config.get("max_position_embeddings", sys.maxsize)
+        size = min(tokenizer.model_max_length, positions) - _SPECIAL_TOKENS
+    reading = read_prompts(resolved.prompt, resolved.negative_prompt, dialect=resolved.dialect, steps=resolved.steps)
+    texts = [
+        text
+        for index, part in enumerate(reading.parts)
+        for text in _texts(part.entries, tokenizer, resolved, size, part=index, share=part.weight)
+    ]
+    if resolved.negative_prompt:
+        texts += _texts(reading.negative, tokenizer, resolved, size, part=None, share=1.0)
+    return Explanation(
+        resolved=resolved,
+        texts=tuple(texts),
+        chunk_size=size,
+        adapters=tuple(adapter for adapter in resolved.adapters if adapter.from_prompt),
+    )
+
+
+def _tokenizer(description: ModelDescription) -> tuple[str, Tokenizer]:
+    for suffix in ("", "_2"):
+        tokenizer = load_tokenizer(description, f"tokenizer{suffix}")
+        if tokenizer is not None:
+            return suffix, tokenizer
+    raise ModelError(f"`{description.name}` has no tokenizer", hint="choose another model with `--model`")
+
+
+def _texts(
+    entries: Sequence[Entry],
+    tokenizer: WordTokenizer,
+    resolved: ResolvedImageRequest,
+    size: int | None,
+    *,
+    part: int | None,
+    share: float,
+) -> Iterator[ExplainedText]:
+    first = 1
+    for entry in entries:
+        chunks = chunked(tokenizer, entry.sections, size or sys.maxsize, resolved.dialect)
+        yield ExplainedText(
+            part=part,
+            share=share,
+            first_step=first,
+            last_step=entry.last_step,
+            chunks=tuple(tuple(_pieces(tokenizer, chunk)) for chunk in chunks),
+        )
+        first = entry.last_step + 1
+
+
+def _pieces(tokenizer: WordTokenizer, chunk: Sequence[tuple[int, float]]) -> Iterator[ExplainedPiece]:
+    for weight, tokens in groupby(chunk, key=lambda token: token[1]):
+        ids = [token for token, _ in tokens]
+        yield ExplainedPiece(text=tokenizer.decode(ids).strip(), weight=weight, tokens=len(ids))

@@ -1,0 +1,57 @@
+"""The networks that a prompt names become adapters of its request."""
+
+from dataclasses import dataclass
+
+from gesso.core.errors import InputError, UnknownNameError
+from gesso.core.requests import ImageRequest, PromptDialect
+from gesso.engine.adapter_files import AdapterFacts, AdapterFiles
+from gesso.engine.facts import ModelFacts
+from gesso.engine.prompt.networks import LORA_KINDS, take_networks
+from gesso.engine.resolve import check_texts, dialect_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class Named:
+    """A request without networks in its prompt.
+
+    Attributes:
+        request: with the adapters that the prompt names after its own.
+        adapters: facts of those, in their order.
+        missing: tags of networks that are not here, or of kinds that are not applied.
+    """
+
+    request: ImageRequest
+    adapters: tuple[AdapterFacts, ...] = ()
+    missing: tuple[str, ...] = ()
+
+
+def named_networks(request: ImageRequest, facts: ModelFacts, files: AdapterFiles) -> Named:
+    """Take the networks out of the prompt of a request.
+
+    Raises:
+        InputError: one is not here, or of a kind that is not applied, and the dialect is Gesso's own; in any dialect,
+            a file cannot be used as an adapter.
+    """
+    check_texts(request, facts)
+    dialect = dialect_of(request, facts)
+    found = take_networks(request.prompt, dialect)
+    if found.prompt == request.prompt:
+        return Named(request=request)
+    strict = dialect is not PromptDialect.A1111
+    if found.unknown and strict:
+        kinds = " and ".join(f"`<{kind}:…>`" for kind in sorted(LORA_KINDS))
+        raise InputError(f"`{found.unknown[0]}` in the prompt is no network that is applied", hint=f"{kinds} are")
+    missing = list(found.unknown)
+    uses = [*request.adapters]
+    adapters: list[AdapterFacts] = []
+    for tag, use in found.adapters:
+        try:
+            adapters.append(files.facts(use))
+        except UnknownNameError:
+            if strict:
+                raise
+            missing.append(tag)
+        else:
+            uses.append(use)
+    changed = request.model_copy(update={"prompt": found.prompt, "adapters": tuple(uses)})
+    return Named(request=changed, adapters=tuple(adapters), missing=tuple(missing))
