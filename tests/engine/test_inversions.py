@@ -94,6 +94,19 @@ def test_a_word_may_stand_anywhere_often_and_beside_others(studio: Studio) -> No
     assert {report.word: report.in_prompt for report in result.embeddings} == {"thing": 2, "bad-thing_v2": 1}
 
 
+@pytest.mark.parametrize("prompt", ["a large ({0}:1.5) on teal", "a [{0}:heart:1] on teal AND a {0} :0.5"])
+def test_a_word_has_weights_and_steps_as_the_language_of_prompts_says(prompt: str, studio: Studio) -> None:
+    word, words = (made(studio, prompt.format(text), steps=2) for text in ("thing", "red circle"))
+    assert pixels(word) == pixels(words)
+
+
+def test_explaining_a_prompt_shows_words_by_their_names_with_as_many_tokens_as_they_have_vectors(
+    studio: Studio,
+) -> None:
+    (text,) = studio.explain(asked("a large (thing:1.5)")).texts
+    assert [(piece.text, piece.tokens) for piece in text.chunks[0]] == [("a large", 2), ("thing", 2)]
+
+
 def test_in_a_prompt_of_several_chunks_the_vectors_stay_together(studio: Studio) -> None:
     filler = "a " * 74
     assert pixels(made(studio, f"{filler}thing")) != pixels(made(studio, f"{filler}red circle"))  # which are torn apart

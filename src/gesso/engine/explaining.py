@@ -4,6 +4,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from typing import cast
 
 from gesso.core.errors import ModelError
 from gesso.core.requests import ResolvedAdapter, ResolvedImageRequest
@@ -71,7 +72,7 @@ def explain(resolved: ResolvedImageRequest, description: ModelDescription, words
         ModelError: the model has no tokenizer, or a broken one.
     """
     suffix, own = _tokenizer(description)
-    tokenizer = WordTokenizer(own, words)
+    tokenizer = cast(Tokenizer, WordTokenizer(own, words))  # it answers for whatever it lacks
     family = description.family
     size = None
     if family is not None and family.weighted_conditioning is not None:
@@ -103,7 +104,7 @@ def _tokenizer(description: ModelDescription) -> tuple[str, Tokenizer]:
 
 def _texts(
     entries: Sequence[Entry],
-    tokenizer: WordTokenizer,
+    tokenizer: Tokenizer,
     resolved: ResolvedImageRequest,
     size: int | None,
     *,
@@ -123,7 +124,7 @@ def _texts(
         first = entry.last_step + 1
 
 
-def _pieces(tokenizer: WordTokenizer, chunk: Sequence[tuple[int, float]]) -> Iterator[ExplainedPiece]:
+def _pieces(tokenizer: Tokenizer, chunk: Sequence[tuple[int, float]]) -> Iterator[ExplainedPiece]:
     for weight, tokens in groupby(chunk, key=lambda token: token[1]):
         ids = [token for token, _ in tokens]
         yield ExplainedPiece(text=tokenizer.decode(ids).strip(), weight=weight, tokens=len(ids))
