@@ -15,10 +15,11 @@ from gesso.components.layouts import FORWARD, CallLayout, hosted_methods, layout
 from gesso.components.residency import Weights
 from gesso.components.scope import CURRENT, ImageScope
 from gesso.components.slots import fits
+from gesso.components.state import HALF_PRECISION, InFloat32
 from gesso.components.trace import digest
 from gesso.components.tree import mapped, tensors
 from gesso.components.worker import DeviceWorker
-from gesso.core.errors import DeadlineError
+from gesso.core.errors import DeadlineError, NonFiniteError
 from gesso.core.recipe import TraceEntry
 
 Listener = Callable[[str], None]
@@ -114,6 +115,8 @@ class Component:
     def call(self, method: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         """Run one call of the picture that this thread makes. Blocks until its rows are done.
 
+        A call of an autoencoder that overflows in half precision is made again in float32, and answered in it.
+
         Raises:
             CancelledError, DeadlineError: the request shall not go on.
             NonFiniteError: NaN or infinity came out.
@@ -133,29 +136,65 @@ class Component:
 
     def _call(self, scope: ImageScope, method: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         scope.check()
+        if (stand_in := scope.stand_ins.get((self.name, method))) is not None:
+            return stand_in(args, kwargs)
         call = self._capture(scope, method, args, kwargs)
         if scope.journal is not None:
             found = scope.journal.find(call.name, call.number, call.arguments, call.states, scope.exact)
             if found is not None:
                 scope.trace.add(found.entry)
+                if self._is_autoencoding(method) and _computed_in_float32(found.output):
+                    scope.redone.append(call.name)
                 return self._delivered(found.output)
         output = self._answer(call)
+        if self._is_autoencoding(method) and not scope.is_finite(output, marker=self.worker.device.marker):
+            again = self._capture(scope, method, args, kwargs, overflowed=call)
+            output = self._answer_in_float32(again)
+            call.segments = again.segments
         self._record(call, output)
         return self._delivered(output)
 
-    def _capture(self, scope: ImageScope, method: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Call:
+    def _is_autoencoding(self, method: str) -> bool:
+        """Whether a call of `method` may overflow in half precision, as those of autoencoders do."""
+        return method != FORWARD and self.dtype in HALF_PRECISION
+
+    def _answer_in_float32(self, call: Call) -> Any:
+        self.tell(f"`{call.name}` overflows in {_spelt(self.dtype)}: what does is made again in float32")
+        output = self._answer(call)
+        if not call.scope.is_finite(output, marker=self.worker.device.marker):
+            raise NonFiniteError(component=call.name, step=call.scope.step, call=call.number, also_in_float32=True)
+        call.scope.redone.append(call.name)
+        return output
+
+    def _capture(
+        self,
+        scope: ImageScope,
+        method: str,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        *,
+        overflowed: Call | None = None,
+    ) -> Call:
+        """
+        Args:
+            overflowed: the same call in half precision, which this one repeats in float32.
+        """
         named = bind(self.module_class, method, args, kwargs)
         if named is None:
             raise TypeError(f"`{self.name}.{method}` takes positional arguments only and cannot be hosted")
         refuse_gradients(self.name, named)
         states = tuple(scope.call_states.get(self.name, ()))
+        dtype = self.dtype
+        if overflowed is not None:
+            dtype, states = torch.float32, (*states, InFloat32())
+            named = mapped(named, lambda _, leaf: _in_float32(leaf))
         layout = self._layouts.get(method)
-        arguments = None if layout is None else canonical(named, layout, device=self.device, dtype=self.dtype)
+        arguments = None if layout is None else canonical(named, layout, device=self.device, dtype=dtype)
         if layout is None and method not in self._stopped:
             self.tell(f"`{self.module_class.__name__}` has no row data: its calls run alone")
         elif layout is not None and arguments is None:
             self.tell(f"A call of `{self.name}` has arguments that are not understood and runs alone")
-        number = scope.trace.number(self.name, method)
+        number = scope.trace.number(self.name, method) if overflowed is None else overflowed.number
         mergeable = layout is not None and arguments is not None
         rows = _rows(arguments, layout) if mergeable else 1
         placement = None if scope.placements is None else scope.placements.get((self.name, method, number))
@@ -227,6 +266,18 @@ def _rows(arguments: Mapping[str, Any] | None, layout: CallLayout | None) -> int
     assert arguments is not None
     assert layout is not None
     return len(arguments[layout.rows[0]])
+
+
+def _spelt(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+def _in_float32(leaf: Any) -> Any:
+    return leaf.float() if isinstance(leaf, torch.Tensor) and leaf.dtype in HALF_PRECISION else leaf
+
+
+def _computed_in_float32(output: Any) -> bool:
+    return any(leaf.dtype is torch.float32 for leaf in tensors(output))
 
 
 def _moved(tree: Any, device: torch.device) -> Any:

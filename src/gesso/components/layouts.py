@@ -258,6 +258,10 @@ LAYOUTS: Mapping[str, Mapping[str, CallLayout]] = MappingProxyType(
             # The method has the argument only so that all autoencoders look alike.
             DECODE: CallLayout(rows=("z",), ignored=("generator",), cast=("z",)),
         },
+        "AutoencoderTiny": {
+            ENCODE: CallLayout(rows=("x",), cast=("x",)),
+            DECODE: CallLayout(rows=("x",), ignored=("generator",), cast=("x",)),
+        },
         "AutoencoderKLFlux2": {
             ENCODE: CallLayout(rows=("x",), cast=("x",)),
             DECODE: CallLayout(rows=("z",), ignored=("generator",), cast=("z",)),

@@ -61,6 +61,10 @@ class CancelToken:
             wake()
 
 
+StandIn = Callable[[tuple[Any, ...], Mapping[str, Any]], Any]
+"""Takes the arguments of a call, answers as its component would."""
+
+
 def _is_finite(leaf: torch.Tensor) -> bool:
     """Whether there is no NaN or infinity in a tensor on the CPU."""
     if leaf.dtype in {torch.float32, torch.float64}:
@@ -84,6 +88,11 @@ class _LateFlag:
         return bool(self._flag)
 
 
+def _finite_flags(output: Any, marker: Callable[[], Marker]) -> list["bool | _LateFlag"]:
+    floats = [leaf for leaf in tensors(output) if leaf.is_floating_point()]
+    return [_is_finite(leaf) if leaf.device.type == "cpu" else _LateFlag(leaf, marker) for leaf in floats]
+
+
 @dataclass(kw_only=True, eq=False)
 class ImageScope:
     """One running picture. Used by its own thread; the worker only reads it and adds to the meter.
@@ -92,9 +101,11 @@ class ImageScope:
         deadline: on `clock`, in seconds; `None` is never.
         call_states: what shall be entered around every call of a component, by component name.
         steering: what stands between the pipeline and a component, by component name.
+        stand_ins: what answers calls of a component in its place, by component and method.
         placements: when replaying, where each call ran; `None` otherwise.
         turn: when its thread may run Python; given up while it waits for a call.
         step: sampling step now running; set by the scheduler seam.
+        redone: calls that overflowed in half precision and were made again in float32.
     """
 
     request_id: str = "anonymous"
@@ -108,12 +119,14 @@ class ImageScope:
     cancel: CancelToken = field(default_factory=CancelToken)
     call_states: Mapping[str, tuple[CallState, ...]] = field(default_factory=dict)
     steering: Mapping[str, Steering] = field(default_factory=dict)
+    stand_ins: Mapping[tuple[str, str], StandIn] = field(default_factory=dict)
     placements: Placements | None = None
     journal: Journal | None = None
     trace: TraceRecorder = field(default_factory=TraceRecorder)
     meter: Meter = field(default_factory=Meter)
     turn: Turn = field(default_factory=Turn)
     step: int | None = None
+    redone: list[str] = field(default_factory=list)
     _unread: "deque[tuple[bool | _LateFlag, str, int | None, int]]" = field(default_factory=deque)
 
     def check(self) -> None:
@@ -131,10 +144,20 @@ class ImageScope:
         Args:
             marker: makes a marker on the device of `output`.
         """
-        floats = [leaf for leaf in tensors(output) if leaf.is_floating_point()]
-        flags = [_is_finite(leaf) if leaf.device.type == "cpu" else _LateFlag(leaf, marker) for leaf in floats]
+        flags = _finite_flags(output, marker)
         self._unread.extend((flag, component, self.step, call) for flag in flags)
         self.settle(keep=sum(isinstance(flag, _LateFlag) for flag in flags))
+
+    def is_finite(self, output: Any, *, marker: Callable[[], Marker]) -> bool:
+        """Whether there is no NaN or infinity in `output`, known at once: waits for the device.
+
+        Raises:
+            NonFiniteError: there was one in the output of an earlier call, which this one was made of.
+        """
+        flags = _finite_flags(output, marker)
+        with self.turn.paused():
+            self.settle()
+            return all(flags)
 
     def settle(self, *, keep: int = 0) -> None:
         """Read the outstanding answers of `check_finite` but the `keep` newest; raises `NonFiniteError`."""

@@ -31,6 +31,26 @@ def all_entered(states: Sequence[CallState], module: torch.nn.Module) -> Iterato
         yield
 
 
+HALF_PRECISION = frozenset({torch.float16, torch.bfloat16})
+
+
+@dataclass(frozen=True)
+class InFloat32:
+    """Compute in float32 with weights that are kept in half precision: for calls that overflow in it."""
+
+    @contextmanager
+    def entered(self, module: torch.nn.Module) -> Iterator[None]:
+        tensors = (*module.parameters(), *module.buffers())
+        halves = [(tensor, tensor.data) for tensor in tensors if tensor.dtype in HALF_PRECISION]
+        try:
+            for tensor, half in halves:
+                tensor.data = half.float()
+            yield
+        finally:
+            for tensor, half in halves:
+                tensor.data = half
+
+
 @dataclass(frozen=True)
 class VaeTiling:
     """Encode and decode large pictures in overlapping tiles: bounded memory, slightly different pixels."""

@@ -124,18 +124,25 @@ class StorageError(ResourceError):
 
 
 class NonFiniteError(GessoError):
-    """A network produced NaN or infinity; no picture is made of it."""
+    """A network produced NaN or infinity; no picture is made of it.
+
+    Args:
+        also_in_float32: it was tried in half precision and then in float32.
+    """
 
     exit_code = ExitCode.INPUT
 
-    def __init__(self, *, component: str, step: int | None, call: int) -> None:
+    def __init__(self, *, component: str, step: int | None, call: int, also_in_float32: bool = False) -> None:
         self.component = component
         self.step = step
         self.call = call
         where = f"at step {step}" if step is not None else f"in call {call}"
+        cause = "the weights are damaged or the guidance is far too high"
         super().__init__(
-            f"`{component}` produced NaN or infinite values {where}",
-            hint="try `--precision float32`; if it stays, the weights are damaged or the guidance is far too high",
+            f"`{component}` produced NaN or infinite values {where}{', also in float32' if also_in_float32 else ''}",
+            hint=f"{cause}; `--vae` chooses another"
+            if also_in_float32
+            else f"try `--precision float32`; if it stays, {cause}",
         )
 
 
