@@ -61,9 +61,7 @@ def test_what_overflows_is_answered_in_float32(hosted: Callable[..., Any], offlo
     assert {parameter.dtype for parameter in module.parameters()} == {torch.float16}
 
 
-def test_calls_that_do_not_overflow_stay_in_half_precision(
-    hosted: Callable[..., Any], worker: HoldableWorker
-) -> None:
+def test_calls_that_do_not_overflow_stay_in_half_precision(hosted: Callable[..., Any], worker: HoldableWorker) -> None:
     """Beside one that does, of the same network."""
     module = overflowing(gain=1.0)
     small, large = latents() / 8, latents() * 1e4
@@ -93,7 +91,7 @@ def test_a_denoiser_that_overflows_is_an_error_as_before(hosted: Callable[..., A
     module = nn.Linear(1, 1).half()
     module.weight.data.fill_(100.0)
     hosted(module, name="unet")
-    with pytest.raises(NonFiniteError, match="`unet` produced NaN or infinite values in call 0$"):
+    with pytest.raises(NonFiniteError, match=r"`unet` produced NaN or infinite values in call 0$"):
         module(torch.full((1, 1), 6e4).half())
 
 

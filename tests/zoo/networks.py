@@ -6,7 +6,7 @@
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, UNet2DConditionModel
+from diffusers import AutoencoderKL, AutoencoderTiny, UNet2DConditionModel
 from torch import nn
 from transformers import CLIPTextConfig, T5Config, T5EncoderModel
 
@@ -76,6 +76,14 @@ def vae(*, channels: int, scale: float, shift: float | None = None, quant_conv: 
         shift_factor=shift,
         use_quant_conv=quant_conv,
         use_post_quant_conv=quant_conv,
+    )
+
+
+def tiny_vae(*, channels: int, width: int = 8) -> AutoencoderTiny:
+    """Layer for layer that of madebyollin/taesd, which is 64 wide."""
+    widths = (width,) * 4
+    return AutoencoderTiny(
+        latent_channels=channels, encoder_block_out_channels=widths, decoder_block_out_channels=widths
     )
 
 

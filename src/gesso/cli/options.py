@@ -31,6 +31,12 @@ Parts = Annotated[
     list[str] | None,
     _option("A part of the model from elsewhere; may be repeated.", "--part", panel=_PICTURE, metavar="PART=FILE"),
 ]
+Vae = Annotated[
+    str | None,
+    _option("Its VAE: a name, a file, a folder; auto or none.", "--vae", panel=_PICTURE, metavar="NAME"),
+]
+VaeDecoder = Annotated[str | None, _option("The same, of its decoder alone.", panel=_PICTURE, metavar="NAME")]
+VaeEncoder = Annotated[str | None, _option("The same, of its encoder alone.", panel=_PICTURE, metavar="NAME")]
 Yes = Annotated[bool, _option("Fetch a model that is not here without asking.", "--yes", "-y", panel=_PICTURE)]
 Negative = Annotated[str | None, _option("What not to paint.", panel=_PICTURE, metavar="TEXT")]
 Dialect = Annotated[

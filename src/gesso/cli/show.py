@@ -77,11 +77,20 @@ def _facts(recipe: "Recipe") -> list[tuple[str, str]]:
         ("sampler", f"{resolved.sampler}, schedule {resolved.schedule}, {resolved.steps} steps"),
         ("guidance", f"{resolved.guidance:g}, rescale {resolved.guidance_rescale:g}"),
         ("seed", f"{recipe.run.seed} (picture {recipe.run.index} of its request)"),
+        *_vae_facts(recipe),
         *_adapter_facts(recipe),
         *(("embedding", f"{report.name}: {report.told()}") for report in recipe.run.embeddings),
         ("precision", f"{resolved.precision}, VAE {resolved.vae_precision}, {'exact' if resolved.exact else 'fast'}"),
         *_run_facts(recipe.run),
     ]
+
+
+def _vae_facts(recipe: "Recipe") -> list[tuple[str, str]]:
+    """Where it is not the model's own, and where it was not enough."""
+    chosen = {"decoder": recipe.resolved.vae_decoder, "encoder": recipe.resolved.vae_encoder}
+    facts = [(half, f"{vae.name}, {vae.precision}") for half, vae in chosen.items() if vae is not None]
+    redone = recipe.run.redone_in_float32
+    return facts + ([("overflowed", f"{', '.join(redone)}: done again in float32")] if redone else [])
 
 
 def _adapter_facts(recipe: "Recipe") -> list[tuple[str, str]]:

@@ -57,6 +57,8 @@ class Fingerprint(Kept):
     """Identity of the model's weights, `sha256:…`, or `pending` while it was still being computed."""
     adapters: tuple[str, ...] = ()
     embeddings: tuple[str, ...] = ()
+    vaes: tuple[str, ...] = ()
+    """Those that stood in for the model's own."""
 
     def differences(self, other: "Fingerprint") -> list[str]:
         """Lines such as `threads 2 → 1`, from this fingerprint to `other`; empty if runs can be compared."""
@@ -149,6 +151,8 @@ class Run(Kept):
     warnings: tuple[str, ...] = ()
     adapters: tuple[AdapterReport, ...] = ()
     embeddings: tuple[EmbeddingReport, ...] = ()
+    redone_in_float32: tuple[str, ...] = ()
+    """Calls that overflowed in half precision, such as `vae.decode`."""
 
 
 class Recipe(Kept):
@@ -188,5 +192,6 @@ class Recipe(Kept):
             noise["embeddings_by_name"] = False
         noise["embeddings"] = [embedding.model_dump() for embedding in embeddings]
         noise["prompt"] = image.prompt
-        asked = self.asked.model_dump() | noise | overrides
+        vaes = {} if overrides.keys() & {"model", "vae"} else image.vaes()
+        asked = self.asked.model_dump() | noise | vaes | overrides
         return ImageRequest.model_validate(asked)

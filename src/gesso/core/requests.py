@@ -134,6 +134,30 @@ class ResolvedEmbedding(Value):
     sha256: str
 
 
+AUTO_VAE, OWN_VAE = "auto", "none"
+"""The VAE that lies beside a checkpoint under its name, else the model's own; and the model's own in any case."""
+
+
+class VaeUse(Value):
+    """A VAE in a request, in place of the model's own."""
+
+    name: str
+    """A VAE or a model in the model folders, by its name; a path; `auto` or `none`."""
+    sha256: str | None = None
+    """Of its weights; another is refused. `None` takes them as they are."""
+    precision: Precision | None = None
+    """Number format in which it computes; `None` is that of the model, or a larger one if it overflows in that."""
+
+
+class ResolvedVae(Value):
+    """A VAE that is used in place of the model's own. The fields are those of `VaeUse`, decided."""
+
+    name: str
+    """What it is found by again: its name, or its path if it was asked for by path."""
+    sha256: str
+    precision: Precision
+
+
 class ImageRequest(Value):
     """What was asked. A field that is `None` is decided by the model, the machine and the settings."""
 
@@ -147,6 +171,12 @@ class ImageRequest(Value):
     """A name that `gesso models list` shows, a folder, a single file, or a hub id that is already on this machine."""
     parts: dict[ArgumentName, str] = Field(default_factory=dict)
     """Parts of the pipeline that come from elsewhere: `{"vae": "my-vae.safetensors"}`; files, or folders of parts."""
+    vae: str | VaeUse | None = None
+    """Of both directions, where the two fields that follow say nothing; `None` is `auto`."""
+    vae_decoder: str | VaeUse | None = None
+    """What makes pictures of latents."""
+    vae_encoder: str | VaeUse | None = None
+    """What makes latents of pictures."""
     width: int | None = None
     """Pixels."""
     height: int | None = None
@@ -234,7 +264,7 @@ class ResolvedImageRequest(Value):
     device: str
     precision: Precision
     vae_precision: Precision
-    """Differs from `precision` where the VAE would overflow."""
+    """Of the model's own; differs from `precision` where the VAE would overflow."""
     exact: bool
     arguments: dict[ArgumentName, Any]
     output_format: OutputFormat
@@ -247,6 +277,9 @@ class ResolvedImageRequest(Value):
     """Means nothing where `variation_strength` is 0."""
     variation_strength: float = 0.0
     parts: dict[ArgumentName, str] = Field(default_factory=dict)
+    vae_decoder: ResolvedVae | None = None
+    """`None` is the model's own."""
+    vae_encoder: ResolvedVae | None = None
     adapters: tuple[ResolvedAdapter, ...] = ()
     embeddings: tuple[ResolvedEmbedding, ...] = ()
     """Those that were asked for, then those whose names stand in the prompts."""
@@ -255,6 +288,11 @@ class ResolvedImageRequest(Value):
     weighting: Weighting = Weighting.ORIGINAL
     missing: tuple[str, ...] = ()
     """Networks that the prompt asked for and that are left out: AUTOMATIC1111 goes on without them."""
+
+    def vaes(self) -> dict[str, Any]:
+        """The fields of a request that asks for exactly these VAEs."""
+        chosen = {"vae_decoder": self.vae_decoder, "vae_encoder": self.vae_encoder}
+        return {"vae": None} | {name: OWN_VAE if vae is None else vae.model_dump() for name, vae in chosen.items()}
 
     def for_image(self, index: int) -> "ResolvedImageRequest":
         """The request that makes only picture `index` of this one."""

@@ -42,4 +42,9 @@ def fingerprint_of(
         weights=weights,
         adapters=tuple(described(adapter) for adapter in resolved.adapters),
         embeddings=tuple(f"sha256:{embedding.sha256}={embedding.word}" for embedding in resolved.embeddings),
+        vaes=tuple(
+            f"{half} sha256:{vae.sha256} {vae.precision}"
+            for half, vae in (("decoder", resolved.vae_decoder), ("encoder", resolved.vae_encoder))
+            if vae is not None
+        ),
     )

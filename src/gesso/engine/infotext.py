@@ -102,6 +102,7 @@ def write(recipe: Recipe) -> str:
         "Size": f"{resolved.width}x{resolved.height}",
         "Model hash": _short_hash(recipe.run.fingerprint.weights),
         "Model": _model_name(resolved.model),
+        **_vae_pairs(resolved),
         "Variation seed": variation and variation.variation_seed,
         "Variation seed strength": variation and variation.variation_strength,
         "Clip skip": resolved.clip_skip if resolved.clip_skip > 1 else None,
@@ -174,6 +175,12 @@ def _value(line: str, position: int) -> tuple[str, int]:
     end = line.find(",", position)
     end = len(line) if end < 0 else end
     return line[position:end].strip(), end
+
+
+def _vae_pairs(resolved: ResolvedImageRequest) -> dict[str, Any]:
+    """The VAE that the picture was decoded with, where it is not the model's own."""
+    vae = resolved.vae_decoder
+    return {} if vae is None else {"VAE hash": vae.sha256[:HASH_DIGITS], "VAE": _model_name(vae.name)}
 
 
 def _chance_pairs(resolved: ResolvedImageRequest) -> dict[str, Any]:

@@ -25,11 +25,13 @@ from gesso.engine.fingerprint import fingerprint_of
 from gesso.engine.handle import Handle, Picture, Result
 from gesso.engine.hosted_model import HostedModel, hosted_component
 from gesso.engine.inversions import AppliedInversions
-from gesso.engine.make import all_states, call_states, is_tiled, make_image, picture_of
+from gesso.engine.make import all_states, call_states, make_image, picture_of, tiled_vaes
 from gesso.engine.pool import ImagePool
+from gesso.engine.previews import Preview
 from gesso.engine.prompting import Conditioning, conditioning
 from gesso.engine.resume import RequestJournal
 from gesso.engine.streams import news
+from gesso.engine.vaes import ChosenVaes
 
 
 class Workshop(Protocol):
@@ -49,6 +51,14 @@ class Workshop(Protocol):
 
     def inversions(self, model: HostedModel, job: "Job") -> AppliedInversions:
         """The embeddings of a request on its model; `job` is told of those without effect."""
+        ...
+
+    def vaes(self, model: HostedModel, job: "Job") -> AbstractContextManager[ChosenVaes]:
+        """The VAEs of a request that stand in for its model's own, for the length of the block."""
+        ...
+
+    def preview(self, model: HostedModel, job: "Job") -> AbstractContextManager[Preview | None]:
+        """What makes small pictures of those of a request while they become, for the length of the block."""
         ...
 
     def weights_identity(self, model: HostedModel, *, wait: bool) -> str:
@@ -83,6 +93,8 @@ class Job:
     _adapters: AppliedAdapters | None = None
     _embedding_reports: tuple[EmbeddingReport, ...] = ()
     _conditioning: Conditioning | None = None
+    _vaes: ChosenVaes | None = None
+    _preview: Preview | None = None
     _conditioning_trace: TraceRecorder = field(default_factory=TraceRecorder)
     _first_meter: Meter = field(default_factory=Meter)
     _warnings: list[str] = field(default_factory=list)
@@ -167,6 +179,8 @@ class Job:
         if self._model is None or self._conditioning is None:
             self._model = self._resources.enter_context(self.studio.hosted(self.handle.resolved, self))
             self._adapters = self._resources.enter_context(self.studio.applied(self._model, self))
+            self._vaes = self._resources.enter_context(self.studio.vaes(self._model, self))
+            self._preview = self._resources.enter_context(self.studio.preview(self._model, self))
             scope = self._scope(self._model, self.indices[0], trace=self._conditioning_trace)
             scope.journal = self._calls(self._model, "conditioning")
             inversions = self.studio.inversions(self._model, self)
@@ -183,6 +197,7 @@ class Job:
 
     def _scope(self, model: HostedModel, index: int, *, trace: TraceRecorder) -> ImageScope:
         resolved = self.handle.resolved
+        assert self._vaes is not None
         return ImageScope(
             request_id=self.handle.id,
             image=index,
@@ -194,6 +209,7 @@ class Job:
             clock=model.worker.clock,
             cancel=self.handle.cancel_token,
             call_states=self._states(model, 0.0),
+            stand_ins=self._vaes.stand_ins,
             placements=self.placements,
             journal=self._calls(model, f"{index:05d}"),
             trace=trace,
@@ -204,7 +220,11 @@ class Job:
 
     def _states(self, model: HostedModel, share: float) -> Mapping[str, tuple[CallState, ...]]:
         assert self._adapters is not None
-        return call_states(model, self.handle.resolved, self.studio.settings, self._adapters, share)
+        return call_states(self._tiled(model), self._adapters, share)
+
+    def _tiled(self, model: HostedModel) -> tuple[str, ...]:
+        assert self._vaes is not None
+        return tiled_vaes(model, self.handle.resolved, self.studio.settings, self._vaes)
 
     def _calls(self, model: HostedModel, name: str) -> Journal | None:
         if self.journal is None:
@@ -218,7 +238,7 @@ class Job:
             resolved,
             model.worker,
             weights=self.studio.weights_identity(model, wait=wait),
-            vae_tiling=is_tiled(model, resolved, self.studio.settings),
+            vae_tiling=bool(self._tiled(model)),
             backend=_backends(model),
         )
 
@@ -237,7 +257,7 @@ class Job:
                     scope,
                     publish=self.handle.publish,
                     warn=self.warn,
-                    with_previews=self.studio.settings.previews,
+                    preview=self._preview,
                     states=partial(self._states, model),
                 )
         finally:
@@ -265,7 +285,7 @@ class Job:
             error = self._error
             reports = self._reports()
             self._resources.close()
-            self._model = self._adapters = self._conditioning = (
+            self._model = self._adapters = self._vaes = self._preview = self._conditioning = (
                 None  # a handle may be kept for long; a model that left shall be gone
             )
             if self._timer is not None:

@@ -1,6 +1,6 @@
 """Making one picture: a plain diffusers pipeline on the calling thread, its networks hosted."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -18,17 +18,18 @@ from gesso.core.events import PreviewReady, StepCompleted
 from gesso.core.recipe import AdapterReport, EmbeddingReport, Fingerprint, Recipe, Run
 from gesso.core.requests import ImageRequest, ResolvedImageRequest
 from gesso.core.settings import Settings
-from gesso.engine import previews
 from gesso.engine.adapters import AppliedAdapters
 from gesso.engine.arguments import fitted_arguments
 from gesso.engine.handle import Picture
 from gesso.engine.hosted_model import HostedModel
 from gesso.engine.noise.draws import PictureNoise, is_plain
 from gesso.engine.pictures import pixels_sha256
+from gesso.engine.previews import Preview
 from gesso.engine.samplers.scheduler import build
 from gesso.engine.samplers.table import Chance
 from gesso.engine.samplers.watch import watched
 from gesso.engine.streams import News, news
+from gesso.engine.vaes import ChosenVaes
 from gesso.models.bases.fitting import burning_guidance, unusual_size
 
 _SHOWN_CHARACTERS = 300
@@ -47,12 +48,14 @@ class PipelineError(InputError):
         super().__init__(message, hint=f"change or leave out {given}" if given else otherwise)
 
 
-def call_states(
-    model: HostedModel, resolved: ResolvedImageRequest, settings: Settings, adapters: AppliedAdapters, share: float
-) -> dict[str, tuple[CallState, ...]]:
-    """The state in which each component shall be during the calls of this request after that share of its steps."""
-    tiled: dict[str, tuple[CallState, ...]] = {"vae": (VaeTiling(),)} if is_tiled(model, resolved, settings) else {}
-    return tiled | adapters.states(share)
+def call_states(tiled: Sequence[str], adapters: AppliedAdapters, share: float) -> dict[str, tuple[CallState, ...]]:
+    """The state in which each component shall be during the calls of a request after that share of its steps.
+
+    Args:
+        tiled: see `tiled_vaes`.
+    """
+    tiles: dict[str, tuple[CallState, ...]] = {name: (VaeTiling(),) for name in tiled}
+    return tiles | adapters.states(share)
 
 
 def all_states(
@@ -62,10 +65,13 @@ def all_states(
     return {name: (*first.get(name, ()), *second.get(name, ())) for name in first.keys() | second.keys()}
 
 
-def is_tiled(model: HostedModel, resolved: ResolvedImageRequest, settings: Settings) -> bool:
-    """Whether pictures of that size are decoded in tiles."""
-    large = resolved.width * resolved.height > settings.vae_tiling_above_px
-    return large and hasattr(model.network("vae"), "use_tiling")
+def tiled_vaes(
+    model: HostedModel, resolved: ResolvedImageRequest, settings: Settings, vaes: ChosenVaes
+) -> tuple[str, ...]:
+    """The VAEs that pictures of that size go through in tiles."""
+    if resolved.width * resolved.height <= settings.vae_tiling_above_px:
+        return ()
+    return (*(["vae"] if hasattr(model.network("vae"), "use_tiling") else []), *vaes.taking_tiles)
 
 
 @dataclass
@@ -75,10 +81,12 @@ class StepWatcher:
     scope: ImageScope
     generator: torch.Generator | None
     publish: Callable[[News], None]
-    wants_x0: bool
-    model: HostedModel
-    resolved: ResolvedImageRequest
+    preview: Preview | None
     states: StatesAt
+
+    @property
+    def wants_x0(self) -> bool:
+        return self.preview is not None
 
     def begin(self, total: int) -> None:
         self.scope.step = 0
@@ -89,16 +97,9 @@ class StepWatcher:
         if completed < total:
             self.scope.call_states = self.states(completed / total)
         self.publish(news(StepCompleted, image=self.scope.image, completed=completed, total=total))
-        if self.wants_x0 and self.model.description.latent_rgb is not None:
-            png = previews.png_of(
-                latents if x0 is None else x0,
-                self.model.description.latent_rgb,
-                self.model.description.latent_rgb_bias,
-                width_px=self.resolved.width,
-                height_px=self.resolved.height,
-            )
-            if png is not None:
-                self.publish(news(PreviewReady, image=self.scope.image, completed=completed, png=png))
+        png = None if self.preview is None else self.preview(latents if x0 is None else x0, self.scope)
+        if png is not None:
+            self.publish(news(PreviewReady, image=self.scope.image, completed=completed, png=png))
 
 
 def make_image(
@@ -109,7 +110,7 @@ def make_image(
     *,
     publish: Callable[[News], None],
     warn: Callable[[str], None],
-    with_previews: bool,
+    preview: Preview | None,
     states: StatesAt,
 ) -> Image.Image:
     """Run the pipeline for the picture of `scope`.
@@ -117,6 +118,7 @@ def make_image(
     Args:
         resolved: its seed is the seed of this very picture.
         warn: told of what was asked and had no effect.
+        preview: what makes small pictures at each step, if somebody wants them.
         states: of the components, from step to step.
 
     Raises:
@@ -129,9 +131,7 @@ def make_image(
         scope=scope,
         generator=generator,
         publish=publish,
-        wants_x0=with_previews,
-        model=model,
-        resolved=resolved,
+        preview=preview,
         states=states,
     )
     guided = resolved.guidance > model.facts.guided_above or "true_cfg_scale" in resolved.arguments
@@ -150,6 +150,8 @@ def make_image(
                 **_engine_arguments(model, resolved, generator),
             )
         scope.settle()
+        for call in dict.fromkeys(scope.redone):
+            warn(f"`{call}` overflowed in half precision and was done again in float32")
         image: Image.Image = output.images[0]
         if image.size != (resolved.width, resolved.height):
             warn(
@@ -276,5 +278,6 @@ def picture_of(
         warnings=warnings,
         adapters=adapters,
         embeddings=embeddings,
+        redone_in_float32=tuple(scope.redone),
     )
     return Picture(image=image, recipe=Recipe(asked=asked, resolved=resolved, run=run))

@@ -1,12 +1,72 @@
-"""Small pictures of what is becoming, made from latents by a linear map: no network runs for them."""
+"""Small pictures of what is becoming, made from latents by a linear map, or by a tiny VAE where there is one."""
 
 import io
 import math
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import torch
 from PIL import Image
 from torch import Tensor
+
+from gesso.components.component import Component
+from gesso.components.execute import ComponentError
+from gesso.components.layouts import DECODE
+from gesso.components.scope import ImageScope, entered
+from gesso.components.trace import TraceRecorder
+from gesso.core.errors import NonFiniteError, ResourceError
+from gesso.core.requests import ResolvedImageRequest
+from gesso.models.folder import ModelDescription
+
+Preview = Callable[[Tensor, ImageScope], bytes | None]
+"""Latents as the scheduler has them, and whose they are → a PNG; `None` if nothing can be shown of them."""
+MAX_SIDE_PX = 512
+"""Of a preview: it goes through queues, many times for each picture."""
+
+
+def linear_preview(model: ModelDescription, resolved: ResolvedImageRequest) -> Preview | None:
+    """Previews of a model by its map from latents to RGB, in no time; `None` if it has none."""
+    factors, bias = model.latent_rgb, model.latent_rgb_bias
+    if factors is None:
+        return None
+    return lambda latents, _: png_of(latents, factors, bias, width_px=resolved.width, height_px=resolved.height)
+
+
+def tiny_preview(decoder: Component, channels: int, resolved: ResolvedImageRequest) -> Preview:
+    """Previews by a tiny VAE, which takes latents as the denoiser sees them.
+
+    Its calls are on the picture's bill, and neither in its trace nor in its journal: they do not make the picture.
+
+    Args:
+        channels: of the latents.
+    """
+
+    def preview(latents: Tensor, scope: ImageScope) -> bytes | None:
+        cells = _unpacked(latents.detach(), channels, resolved.width, resolved.height)
+        if cells is None:
+            return None
+        apart = replace(
+            scope,
+            call_states={},
+            stand_ins={},
+            placements=None,
+            journal=None,
+            trace=TraceRecorder(),
+            redone=[],
+            _unread=deque(),
+        )
+        try:
+            with entered(apart):
+                decoded = decoder.call(DECODE, (cells[None],), {"return_dict": False})[0]  # [1, 3, H, W]
+                apart.settle()
+        except (NonFiniteError, ComponentError, ResourceError):  # the picture may do without
+            return None
+        finally:
+            decoder.worker.leave(apart)
+        return _png(decoded[0].to("cpu", torch.float32).permute(1, 2, 0))
+
+    return preview
 
 
 def png_of(
@@ -35,9 +95,15 @@ def png_of(
     rgb = torch.einsum("chw,cr->hwr", cells, torch.tensor(factors)) + torch.tensor(bias)  # [h, w, 3]
     if not bool(torch.isfinite(rgb).all()):
         return None
+    return _png(rgb)
+
+
+def _png(rgb: Tensor) -> bytes:
+    """[H, W, 3] in -1..1."""
     pixels = ((rgb + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
-    png = io.BytesIO()
-    Image.fromarray(pixels.numpy()).save(png, "PNG", compress_level=1)
+    image, png = Image.fromarray(pixels.numpy()), io.BytesIO()
+    image.thumbnail((MAX_SIDE_PX, MAX_SIDE_PX))
+    image.save(png, "PNG", compress_level=1)
     return png.getvalue()
 
 

@@ -4,8 +4,9 @@ A pure function of request, model facts, device and settings; the only chance in
 the caller and passed in.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from types import MappingProxyType
 
 from gesso.core.errors import DeviceError, InputError
 from gesso.core.requests import (
@@ -17,6 +18,7 @@ from gesso.core.requests import (
     PromptDialect,
     ResolvedAdapter,
     ResolvedImageRequest,
+    ResolvedVae,
     Weighting,
 )
 from gesso.core.settings import Settings
@@ -28,6 +30,8 @@ from gesso.engine.inversion_checks import resolve_embeddings
 from gesso.engine.inversion_files import InversionFacts
 from gesso.engine.prompt.reading import read_prompts
 from gesso.engine.samplers.table import DEFAULT, OWN_ETA, Chance, check_steps, resolve_chance, resolve_sampler
+from gesso.engine.vae_files import VaeFacts
+from gesso.models.single_files.tiny import DECODER, ENCODER
 
 MAX_STEPS = 10_000
 MAX_COUNT = 100_000
@@ -54,6 +58,7 @@ def resolve(
     missing: Sequence[str] = (),
     embeddings: Sequence[InversionFacts] = (),
     named_embeddings: Sequence[InversionFacts] = (),
+    vaes: Mapping[str, VaeFacts] = MappingProxyType({}),
 ) -> ResolvedImageRequest:
     """What will be done.
 
@@ -63,6 +68,7 @@ def resolve(
         missing: networks that were named there and are left out.
         embeddings: of each embedding of the request, in their order.
         named_embeddings: others whose names stand in the prompts.
+        vaes: that stand in for the decoder and the encoder of the model's own.
         seed: used if the request has none.
         variation_seed: used if the request has none and asks for a variation.
 
@@ -119,6 +125,8 @@ def resolve(
         eta_seed_offset=request.eta_seed_offset or 0,
         variation_seed=_variation_seed(request, variation_seed),
         variation_strength=request.variation_strength or 0.0,
+        vae_decoder=_vae(vaes.get(DECODER), device, precision),
+        vae_encoder=_vae(vaes.get(ENCODER), device, precision),
         adapters=applied,
         embeddings=resolve_embeddings(request, facts, embeddings, named_embeddings),
         strict=request.strict,
@@ -162,6 +170,15 @@ def _check_prompts(request: ImageRequest, dialect: PromptDialect, *, steps: int,
         raise InputError(
             "Parts of a prompt that AND joins, or that have a weight, need guidance", hint="use guidance above 1"
         )
+
+
+def _vae(found: VaeFacts | None, device: Device, precision: Precision) -> ResolvedVae | None:
+    if found is None:
+        return None
+    if found.precision is not None and not device.supports(found.precision):
+        raise DeviceError(f"`{device.name}` does not compute in {found.precision}", hint="leave the VAE's out")
+    own = device.vae_precision(precision, force_upcast=found.force_upcast)
+    return ResolvedVae(name=found.reference, sha256=found.sha256, precision=found.precision or own)
 
 
 def _adapters(

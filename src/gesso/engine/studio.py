@@ -8,7 +8,7 @@ import threading
 import uuid
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,9 @@ from gesso.components.residency import Residency
 from gesso.components.trace import Placements
 from gesso.components.turns import Turns
 from gesso.components.worker import DeviceWorker
-from gesso.core.errors import ClosedError, ModelError
+from gesso.core.errors import ClosedError, GessoError, ModelError
 from gesso.core.events import Event, ModelLoading, Queued
-from gesso.core.requests import MAX_SEED, ImageRequest, PromptDialect, ResolvedImageRequest
+from gesso.core.requests import MAX_SEED, ImageRequest, Precision, PromptDialect, ResolvedImageRequest, ResolvedVae
 from gesso.core.settings import Settings, load_settings
 from gesso.devices import choose
 from gesso.devices.base import Device
@@ -39,9 +39,12 @@ from gesso.engine.model_cache import ModelCache
 from gesso.engine.named_networks import named_networks
 from gesso.engine.placing import plan_for
 from gesso.engine.pool import ImagePool
+from gesso.engine.previews import Preview, linear_preview, tiny_preview
 from gesso.engine.resolve import resolve
 from gesso.engine.resume import RequestJournal
 from gesso.engine.streams import Dispatcher, news
+from gesso.engine.vae_files import VaeFacts, VaeFiles
+from gesso.engine.vaes import ChosenVaes, HostedVae, chosen_vaes, host_vae
 from gesso.models import load as model_loading
 from gesso.models.folder import ModelDescription
 from gesso.models.identity import PENDING, Identities, stamp
@@ -72,7 +75,9 @@ class Studio:
         self._adapter_files = AdapterFiles(self.store, self._identities)
         self._inversion_files = InversionFiles(self.store, self._identities)
         self._adapters = AdapterShelf()
-        self._models = ModelCache(max_models=self.settings.max_models)
+        self._models = ModelCache[HostedModel](max_models=self.settings.max_models)
+        self._vae_files = VaeFiles(self.store, self._identities, self.settings.cache_folder)
+        self._vaes = ModelCache[HostedVae](max_models=self.settings.max_models)
         self._hosting = Hosting()
         self._dispatcher = Dispatcher(lambda error: logger.error("A listener failed", exc_info=error))
         self._lock = threading.Lock()
@@ -128,6 +133,7 @@ class Studio:
         """
         self._refuse_forked()
         fields: dict[str, Any] = resolved.model_dump() | {"adapters": [adapter.use() for adapter in resolved.adapters]}
+        fields |= resolved.vaes()
         decided = {name: fields[name] for name in ImageRequest.model_fields if name in fields}
         self.resolve(ImageRequest(**decided, embeddings_by_name=False))
         return self._start(asked, resolved, placements=placements, indices=[index])
@@ -135,7 +141,8 @@ class Studio:
     def resolve(self, request: ImageRequest) -> ResolvedImageRequest:
         """What would be done. Raises like `submit`."""
         asked = request.model if request.model is not None else self.settings.model
-        facts = facts_of(self.store.find(asked, request.parts), asked=asked, parts=request.parts)
+        description = self.store.find(asked, request.parts)
+        facts = facts_of(description, asked=asked, parts=request.parts)
         device = choose.choose(request.device if request.device is not None else self.settings.device)
         seed, variation_seed = (secrets.randbelow(MAX_SEED + 1) for _ in range(2))
         own = request.adapters
@@ -156,6 +163,7 @@ class Studio:
             missing=networks.missing,
             embeddings=[self._inversion_files.facts(use) for use in request.embeddings],
             named_embeddings=named,
+            vaes=self._vae_files.chosen(request, description),
         )
 
     def explain(self, request: ImageRequest) -> Explanation:
@@ -275,6 +283,56 @@ class Studio:
         """The embeddings of a request on its model."""
         asked, resolved = job.handle.asked, job.handle.resolved
         return apply_inversions(model.facts, asked, resolved, self._inversion_files, job.warn)
+
+    def vaes(self, model: HostedModel, job: Job) -> AbstractContextManager[ChosenVaes]:
+        """The VAEs of a request that stand in for its model's own, hosted for the length of the block."""
+        resolved = job.handle.resolved
+
+        def use(vae: ResolvedVae, stack: ExitStack) -> HostedVae:
+            return stack.enter_context(self._hosted_vae(vae, model, resolved))
+
+        return chosen_vaes(model, resolved, use)
+
+    def _hosted_vae(
+        self, vae: ResolvedVae, model: HostedModel, resolved: ResolvedImageRequest
+    ) -> AbstractContextManager[HostedVae]:
+        facts = self._vae_files.facts(vae, model.description)
+        return self._vae_in_memory(facts, vae.precision, model, resolved)
+
+    def _vae_in_memory(
+        self, facts: VaeFacts, precision: Precision, model: HostedModel, resolved: ResolvedImageRequest
+    ) -> AbstractContextManager[HostedVae]:
+        described = facts.description.component
+        key = (str(sorted(described.config.items())), facts.sha256, resolved.device, str(precision))
+
+        def load() -> HostedVae:
+            return host_vae(
+                facts,
+                precision,
+                model.description,
+                resolved,
+                hosting=self._hosting,
+                worker=model.worker,
+                listener=logger.warning,
+            )
+
+        return self._vaes.use(key, load)
+
+    @contextmanager
+    def preview(self, model: HostedModel, job: Job) -> Iterator[Preview | None]:
+        """What makes previews of a request, if the settings want any: a tiny VAE that is here, else a linear map."""
+        resolved = job.handle.resolved
+        with ExitStack() as stack:
+            preview = linear_preview(model.description, resolved) if self.settings.previews else None
+            if self.settings.previews:
+                try:
+                    facts = self._vae_files.for_previews(model.description)
+                    if facts is not None:
+                        tiny = stack.enter_context(self._vae_in_memory(facts, resolved.precision, model, resolved))
+                        preview = tiny_preview(tiny.component, tiny.description.latent_channels, resolved)
+                except GessoError as error:  # pictures may do without
+                    logger.warning("Previews are made without a tiny VAE: %s", error)
+            yield preview
 
     def weights_identity(self, model: HostedModel, *, wait: bool) -> str:
         """Identity of the weights that a model was loaded from; `pending` while a large one is still being read.

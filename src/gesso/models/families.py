@@ -359,6 +359,16 @@ FAMILIES: dict[str, Family] = {
 }
 """The first-class families by name. Variants that differ in a default only share the name; see `family_for`."""
 
+
+def share_vae(name: str, family: Family) -> bool:
+    """Whether the family called `name` has the VAE of `family`, as SD 1 and 2 have one, and Flux.1 and Z-Image."""
+    other = FAMILIES.get(name.removesuffix("-refiner"))
+    return other is not None and (other.vae_class, other.vae_scaling_factor) == (
+        family.vae_class,
+        family.vae_scaling_factor,
+    )
+
+
 SD2_CROSS_ATTENTION = 1024
 """Width of OpenCLIP ViT-H, which SD 2 reads; SD 1 reads CLIP ViT-L, 768 wide."""
 Z_IMAGE_TURBO_SHIFT = 3.0

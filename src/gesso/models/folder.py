@@ -56,6 +56,8 @@ class ComponentDescription:
     """Number format of most bytes as stored; `None` where only loading would tell."""
     view: FileView | None = field(default=None, repr=False)
     """Where its tensors are, if they have other names or other networks beside them in their file."""
+    without: tuple[str, ...] = ()
+    """Modules of the network that are not in its file, and that nobody will call."""
 
     @property
     def weight_files(self) -> tuple[Path, ...]:
@@ -152,7 +154,9 @@ def _described(path: Path, name: str | None, weights: Mapping[str, Weights]) -> 
     family = family_for(pipeline_class, configs, index)
     _check_family(path, family, networks)
     components = {
-        part: _component(path / part, part, (str(library), str(class_name)), configs[part], family, weights.get(part))
+        part: describe_component(
+            path / part, part, (str(library), str(class_name)), configs[part], family, weights.get(part)
+        )
         for part, (library, class_name) in present.items()
     }
     latent_rgb, bias = _latent_rgb(path, family, networks)
@@ -301,14 +305,24 @@ def _check_family(path: Path, family: Family | None, networks: Mapping[str, Any]
             raise ModelError(f"`{part}` is missing: `{path / INDEX_FILE}` does not name it", hint=AGAIN)
 
 
-def _component(
+def describe_component(
     folder: Path,
     part: str,
     origin: tuple[str, str],
     config: Mapping[str, Any],
     family: Family | None,
-    elsewhere: Weights | None,
+    elsewhere: Weights | None = None,
 ) -> ComponentDescription:
+    """Describe one part.
+
+    Args:
+        folder: where its config is.
+        origin: library and class name.
+        elsewhere: where its weights are, if not in its folder.
+
+    Raises:
+        ModelError: it has no weights.
+    """
     library, class_name = origin
     if not _is_network(class_name):
         return ComponentDescription(
@@ -407,12 +421,17 @@ def _latent_rgb(
         return rows, (red, green, blue)
     if family is None or family.latent_rgb is None:
         return None, (0.0, 0.0, 0.0)
+    if has_latents_of(family, vae) and len(family.latent_rgb) == channels:
+        return family.latent_rgb, family.latent_rgb_bias
+    return None, (0.0, 0.0, 0.0)
+
+
+def has_latents_of(family: Family, vae: Mapping[str, Any]) -> bool:
+    """Whether a VAE of this config is the family's own, as far as it tells."""
     same = vae.get("_class_name", family.vae_class) == family.vae_class
     if family.vae_scaling_factor is not None:  # 0.18215: diffusers' default
         same &= abs(vae.get("scaling_factor", 0.18215) - family.vae_scaling_factor) < 1e-4
-    if same and len(family.latent_rgb) == channels:
-        return family.latent_rgb, family.latent_rgb_bias
-    return None, (0.0, 0.0, 0.0)
+    return same
 
 
 def _is_foreign(library: str) -> bool:

@@ -127,6 +127,8 @@ def _read_view(
             return _read_with_transformers(component.folder, cls, dtype, options)
         with _DefaultDtype(dtype), accelerate.init_empty_weights():
             module = cast(Any, cls).from_config(cast(Any, cls).load_config(str(component.folder)))
+        for name in component.without:
+            module.set_submodule(name, nn.Identity())
         expected = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
         kept = getattr(cls, "_keep_in_fp32_modules", None) if dtype == torch.float16 else None
         others = [name for name, shape in expected.items() if name in tensors and tuple(tensors[name].shape) != shape]

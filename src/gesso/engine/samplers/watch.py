@@ -27,8 +27,11 @@ class Watcher(Protocol):
 
     generator: torch.Generator | None
     """The picture's; given to every `step` that takes a generator and was given none."""
-    wants_x0: bool
-    """Whether `step` shall get the clean latents that the sampler expects at this moment."""
+
+    @property
+    def wants_x0(self) -> bool:
+        """Whether `step` shall get the clean latents that the sampler expects at this moment."""
+        ...
 
     def begin(self, total: int) -> None:
         """Sampling is about to begin: `total` steps, as the user counts them."""

@@ -138,7 +138,7 @@ def _model(path: Path, recognition: Recognition) -> KnownModel:
     if kind not in (Kind.CHECKPOINT, Kind.DENOISER):
         what = f"`{path}` is a {kind}" if kind != Kind.UNKNOWN else f"Nothing that is known fits `{path}`"
         hints: dict[str, str] = {
-            Kind.VAE: "give it to a model with `--part vae=FILE`",
+            Kind.VAE: "give it to a model with `--vae FILE`",
             Kind.TEXT_ENCODER: "give it to a model with `--part text_encoder=FILE`",
         }
         raise ModelError(f"{what}, and not a model that paints", hint=hints.get(kind, _LOOK))
