@@ -135,11 +135,12 @@ def test_what_was_decided_is_what_is_made_again(opened: Studio, other: str, tmp_
     """Whatever came to lie beside the checkpoint since, and not with a file of another content."""
     checkpoint = Path("models/mine.safetensors")
     convert_model(describe(zoo.saved("sd1")), checkpoint, cache_folder=opened.settings.cache_folder)
-    own, chosen = painted(opened, model=checkpoint), painted(opened, model=checkpoint, vae=other)
+    own, chosen = painted(opened, model=checkpoint), painted(opened, model=checkpoint, vae_decoder=other)
     shutil.copy(zoo.saved("sd1", 2) / "vae" / WEIGHTS, "models/mine.vae.safetensors")
     for result in (own, chosen):
         assert bytes_of(opened.submit(result.recipes[0].again()).result(100)) == bytes_of(result)
     assert bytes_of(opened.submit(own.recipes[0].again(vae=other)).result(100)) == bytes_of(chosen)
+    assert bytes_of(opened.submit(chosen.recipes[0].again(vae="none")).result(100)) == bytes_of(own)
     shutil.copy(zoo.saved("sd1", 2) / "vae" / WEIGHTS, "models/other-vae.safetensors")
     with pytest.raises(InputError, match="is not the VAE that was asked for"):
         opened.submit(chosen.recipes[0].again())

@@ -192,6 +192,8 @@ class Recipe(Kept):
             noise["embeddings_by_name"] = False
         noise["embeddings"] = [embedding.model_dump() for embedding in embeddings]
         noise["prompt"] = image.prompt
-        vaes = {} if overrides.keys() & {"model", "vae"} else image.vaes()
+        vaes: dict[str, Any] = {} if "model" in overrides else image.vaes()
+        if "vae" in overrides:  # both directions, whatever was asked of one
+            vaes = {"vae_decoder": None, "vae_encoder": None}
         asked = self.asked.model_dump() | noise | vaes | overrides
         return ImageRequest.model_validate(asked)
