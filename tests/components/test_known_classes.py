@@ -14,7 +14,7 @@ from gesso.components.layouts import LAYOUTS
 from gesso.components.tree import leaves
 from zoo.networks import tiny_vae
 
-TOLERANCE: dict[str, Any] = {"rtol": 1e-4, "atol": 1e-5}
+TOLERANCE: dict[str, Any] = {"rtol": 1e-4, "atol": 5e-5}
 Arguments = Callable[[torch.Generator, int], dict[str, Any]]
 
 

@@ -59,6 +59,6 @@ def test_the_preview_factors_show_red_as_red_and_white_as_bright() -> None:
         return latents[0].permute(1, 2, 0).numpy().mean(axis=(0, 1)) @ matrix + bias
 
     red, white, black = preview((220, 40, 40)), preview((248, 248, 248)), preview((28, 28, 32))
-    assert red[0] > red[1] + 0.3
-    assert red[0] > red[2] + 0.3
+    assert red[0] > red[1] + 0.2
+    assert red[0] > red[2] + 0.2
     assert white.mean() > 0.3 > -0.3 > black.mean()
