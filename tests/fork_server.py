@@ -55,14 +55,16 @@ def fork_server() -> Iterator[list[str]]:
 
 
 def ask(path: str, arguments: list[str]) -> int:
-    """Have the server run `python ARGUMENTS` here, and return its exit code."""
+    """Have the server run `python ARGUMENTS` here, and end as it does."""
     with socket.socket(socket.AF_UNIX) as server:
         server.connect(path)
         asked = json.dumps({"arguments": arguments, "folder": os.getcwd(), "environment": dict(os.environ)}).encode()
         socket.send_fds(server, [len(asked).to_bytes(4, "big")], [0, 1, 2])
         server.sendall(asked)
-        code = server.recv(1)
-    return code[0] if code else 1
+        code = int(server.recv(4) or 1)
+    if code < 0:
+        os.kill(os.getpid(), -code)
+    return code
 
 
 def serve(path: str) -> None:
@@ -95,7 +97,7 @@ def attend(connection: socket.socket) -> NoReturn:
     for stream in streams:
         os.close(stream)
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    connection.sendall(bytes([code if code >= 0 else 128 - code]))  # as a shell tells of a signal
+    connection.sendall(str(code).encode())
     os._exit(0)
 
 
