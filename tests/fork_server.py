@@ -1,8 +1,8 @@
 """Python processes that need not import torch and diffusers, because the one that they are forked from has.
 
-Each still is a process of its own, with the arguments, folder, environment, streams and exit code of whoever started it,
-and imports `gesso` itself. A small client takes its place where it was started: it sends these to the server through a
-Unix socket, and leaves with the exit code that comes back. What is read from the environment while libraries are
+Each still is a process of its own, with the arguments, folder, environment and streams of whoever started it, and
+imports `gesso` itself. A small client takes its place where it was started: it sends these to the server through a Unix
+socket, and ends as the process does. What is read from the environment while libraries are
 imported (`OMP_NUM_THREADS`, `HF_HOME`), limits and signals are the server's: what is about those needs a real process.
 """
 
@@ -127,7 +127,7 @@ def become(streams: list[int], arguments: list[str], folder: str, environment: d
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
         os.close(stream)
-    sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w"), open(2, "w", buffering=1)
+    sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w"), open(2, "w", buffering=1)  # noqa: SIM115
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)

@@ -37,9 +37,7 @@ def request(*, exact: bool, **fields: object) -> ImageRequest:
     told="nothing can be told",
 )
 @pytest.mark.parametrize("exact", [True, False])
-def test_a_killed_job_goes_on_and_gives_the_same_picture(
-    exact: bool, tmp_path: Path, forked_python: list[str]
-) -> None:
+def test_a_killed_job_goes_on_and_gives_the_same_picture(exact: bool, tmp_path: Path, forked_python: list[str]) -> None:
     folder = tmp_path / "journal"
     died = subprocess.run([*forked_python, "-c", DIES, str(folder), "exact" if exact else "fast"], check=False)
     assert died.returncode == -9
