@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,8 +35,10 @@ Command = Callable[..., Ran]
 """Runs `gesso ARGUMENTS` and waits for it."""
 
 
-def start(*arguments: object, stdout: Any = None, stderr: Any = None) -> "subprocess.Popen[bytes]":
+def start(
+    *arguments: object, python: Sequence[str] = (sys.executable,), stdout: Any = None, stderr: Any = None
+) -> "subprocess.Popen[bytes]":
     """Begins `gesso ARGUMENTS`."""
     environment = {**os.environ, "PYTHONPATH": str(SOURCE), "OMP_NUM_THREADS": "1"}
-    command_line = [sys.executable, "-m", "gesso", *(str(argument) for argument in arguments)]
+    command_line = [*python, "-m", "gesso", *(str(argument) for argument in arguments)]
     return subprocess.Popen(command_line, env=environment, stdout=stdout, stderr=stderr)

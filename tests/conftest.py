@@ -2,9 +2,12 @@
 
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from fork_server import fork_server
 
 # Set before anything of torch or Hugging Face is imported, and inherited by the commands that tests start.
 _home = tempfile.TemporaryDirectory(prefix="gesso-tests-")
@@ -31,3 +34,11 @@ def in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def repository() -> Path:
     """The root of the checkout."""
     return Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def forked_python() -> Iterator[list[str]]:
+    """What begins a command line in place of `sys.executable` where a test is not about how a process starts or ends:
+    torch and diffusers are imported already."""
+    with fork_server() as command:
+        yield command

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from benchmarks.arms.kinds import ARMS
-from benchmarks.concurrency import Cell, Plan, Subject, run, shared_out
+from benchmarks.concurrency import Cell, Plan, run, rung, shared_out
 from benchmarks.process import ArmError, started
 
 PICTURES = 2
@@ -14,7 +14,7 @@ PICTURES = 2
 
 def plan(*arms: str) -> Plan:
     cell = Cell(kind="homogeneous", clients=PICTURES, seconds=0.0)
-    subject = Subject(name="primer", model=lambda _: "primer", steps=2, cells=(cell,))
+    subject = rung(8, 2, (cell,))
     return Plan(subjects=(subject,), arms=arms, repeats=1, ceiling_seconds=0.0, threads=(1,))
 
 

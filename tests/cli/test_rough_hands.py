@@ -263,11 +263,11 @@ def test_a_picture_whose_place_is_gone_is_told_and_the_ones_before_it_are_kept(
     happens="neither a picture nor a folder is left",
     told="exit 4: “No room left on the disk for …”",
 )
-def test_a_full_disk_at_the_shell(process: Command, tmp_path: Path) -> None:
+def test_a_full_disk_at_the_shell(forked: Command, tmp_path: Path) -> None:
     with disks.small_disk(tmp_path / "disk", kib=8) as mounted:
         if not mounted:
             pytest.skip("no right to mount a small disk")
-        ran = process("generate", "a star", "--out", "disk/new/a.png", "--model", zoo.saved("sd1"), *SHORT)
+        ran = forked("generate", "a star", "--out", "disk/new/a.png", "--model", zoo.saved("sd1"), *SHORT)
         assert_told(ran, 4, "No room left on the disk for `disk/new/a.png`", "free some space")
         assert left_behind() == ["disk"]
 
@@ -278,11 +278,11 @@ def test_a_full_disk_at_the_shell(process: Command, tmp_path: Path) -> None:
     happens="no picture; the component and the step are named",
     told="exit 3: “`unet` produced NaN or infinite values at step 0”",
 )
-def test_nan_at_the_shell(process: Command) -> None:
+def test_nan_at_the_shell(forked: Command) -> None:
     pipeline: Any = zoo.build("sd1")
     pipeline.unet.conv_out.bias.data[0] = float("nan")
     pipeline.save_pretrained("models/rotten")
     before = left_behind()
-    ran = process("generate", "a star", "--model", "rotten", "--count", 2, *SHORT)
+    ran = forked("generate", "a star", "--model", "rotten", "--count", 2, *SHORT)
     assert_told(ran, 3, "`unet` produced NaN or infinite values at step 0", "weights are damaged")
     assert left_behind() == before

@@ -256,8 +256,9 @@ def test_an_adapter_of_which_nothing_fits_is_an_error(studio: Studio, tmp_path: 
 def test_an_adapter_of_another_family_is_refused_before_anything_runs(studio: Studio, tmp_path: Path) -> None:
     layer = "lora_unet_down_blocks_1_attentions_0_transformer_blocks_0_attn2_to_k"
     name = adapter_in(tmp_path, "large", one_layer(layer, 640, 2048))
-    with pytest.raises(InputError, match="`large` is made for sdxl, `primer` is sd1"):
+    with pytest.raises(InputError, match="`large` is made for sdxl, `primer` is sd1") as caught:
         studio.submit(asked(name))
+    assert str(caught.value.hint).startswith("it fits sdxl-base, ")
 
 
 @pytest.mark.parametrize(

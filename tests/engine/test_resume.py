@@ -1,7 +1,6 @@
 """A job that was killed goes on where it was, from its journal."""
 
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -38,9 +37,9 @@ def request(*, exact: bool, **fields: object) -> ImageRequest:
     told="nothing can be told",
 )
 @pytest.mark.parametrize("exact", [True, False])
-def test_a_killed_job_goes_on_and_gives_the_same_picture(exact: bool, tmp_path: Path) -> None:
+def test_a_killed_job_goes_on_and_gives_the_same_picture(exact: bool, tmp_path: Path, forked_python: list[str]) -> None:
     folder = tmp_path / "journal"
-    died = subprocess.run([sys.executable, "-c", DIES, str(folder), "exact" if exact else "fast"], check=False)
+    died = subprocess.run([*forked_python, "-c", DIES, str(folder), "exact" if exact else "fast"], check=False)
     assert died.returncode == -9
     kept = len(list((folder / "00000").glob("*.safetensors")))
     assert kept >= KILLED_AT - 1

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -49,13 +50,13 @@ def heading_anchor(heading: str) -> str:
 
 
 @pytest.fixture
-def commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, forked_python: list[str]) -> None:
     """`gesso` and `python` on the path are the ones that run this test."""
     folder = tmp_path / "commands"
     folder.mkdir()
     for name, command in {"gesso": "-m gesso", "python": ""}.items():
         script = folder / name
-        script.write_text(f'#!/bin/sh\nexec "{sys.executable}" {command} "$@"\n')
+        script.write_text(f'#!/bin/sh\nexec {shlex.join(forked_python)} {command} "$@"\n')
         script.chmod(0o755)
     monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
 

@@ -28,7 +28,7 @@ def check_fit(
 ) -> None:
     """Refuse an adapter of which nothing fits or, if `strict`, not all; and blocks in which there is nothing."""
     if not layers:
-        made_for = f"; it is made for {found.made_for}" if found.families else ""
+        made_for = f"; it is made for {found.made_for}" if found.made_for else ""
         raise InputError(
             f"Nothing of the adapter `{found.title}` fits `{facts.name}` ({facts.family}): {_some(account)}{made_for}",
             hint="`gesso models show FILE` tells what an adapter is made for",

@@ -24,8 +24,7 @@ class AdapterFacts:
     Attributes:
         reference: what it is found by again: its name, or its path if it was asked for by path.
         title: what people call it.
-        families: models that it is made for, as far as its header tells; empty if it does not.
-        sure: whether it tells beyond a guess.
+        recognition: what its header tells, above all which families it is made for.
         sampled: how it wants to be sampled, of one that makes a model need few steps.
     """
 
@@ -33,13 +32,13 @@ class AdapterFacts:
     title: str
     path: Path
     sha256: str
-    families: tuple[str, ...] = ()
-    sure: bool = False
+    recognition: Recognition
     sampled: Sampled | None = None
 
     @property
     def made_for(self) -> str:
-        return " or ".join(self.families)
+        """Empty if the header does not tell."""
+        return " or ".join(self.recognition.families)
 
 
 class AdapterFiles:
@@ -64,14 +63,12 @@ class AdapterFiles:
         _check_kind(place, header, recognition)
         sha256 = self._identities.file_digest(place.path)
         check_digest(place, sha256, use.sha256, ADAPTER)
-        family = recognition.family
         return AdapterFacts(
             reference=place.name,
             title=place.title,
             path=place.path,
             sha256=sha256,
-            families=recognition.families,
-            sure=family is not None and not family.guess,
+            recognition=recognition,
             sampled=few_step(_called(place, header), recognition.families),
         )
 

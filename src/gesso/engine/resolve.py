@@ -31,6 +31,7 @@ from gesso.engine.inversion_files import InversionFacts
 from gesso.engine.prompt.reading import read_prompts
 from gesso.engine.samplers.table import DEFAULT, OWN_ETA, Chance, check_steps, resolve_chance, resolve_sampler
 from gesso.engine.vae_files import VaeFacts
+from gesso.models.bases.fitting import check_adapter
 from gesso.models.single_files.tiny import DECODER, ENCODER
 
 MAX_STEPS = 10_000
@@ -198,11 +199,11 @@ def _adapters(
                 f"`{facts.name}` ({facts.pipeline}) does not show its steps, so an adapter is on for all or for none",
                 hint="leave the range of steps out",
             )
-        if found.sure and found.families and facts.family not in (OTHER, *found.families):
-            raise InputError(
-                f"The adapter `{found.title}` is made for {found.made_for}, `{facts.name}` is {facts.family}",
-                hint="choose a model of that family with `--model`, or another adapter",
-            )
+        base = facts.base
+        family = base.family if base is not None else facts.family
+        if family != OTHER:
+            variant = base.variant if base is not None else None
+            check_adapter(found.recognition, name=found.title, model=facts.name, family=family, variant=variant)
         text_encoder_weight = use.weight if use.text_encoder_weight is None else use.text_encoder_weight
         for weight in (use.weight, text_encoder_weight, *use.blocks.values()):
             if abs(weight) > MAX_ADAPTER_WEIGHT:

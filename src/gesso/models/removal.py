@@ -12,8 +12,9 @@ from gesso.core.errors import InputError, ModelError, StorageError
 from gesso.core.files import reporting_storage
 from gesso.models.index.entry import IndexedFile
 from gesso.models.index.finding import spells
-from gesso.models.index.walk import WEIGHT_SUFFIXES, sidecar_names
+from gesso.models.index.walk import sidecar_names
 from gesso.models.store import ModelStore
+from gesso.models.weights import WEIGHT_SUFFIXES
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -49,6 +49,8 @@ DTYPE_NAMES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bf
 
 INDEX_SUFFIX = ".index.json"
 PICKLE_SUFFIXES = frozenset({".bin", ".pt", ".pth", ".ckpt"})
+WEIGHT_SUFFIXES = (".safetensors", ".sft", ".ckpt", ".pt", ".pth", ".bin", ".gguf")
+"""How files of weights end, the better first."""
 _METADATA = "__metadata__"
 MAX_DIMENSIONS = 64
 """As in torch."""

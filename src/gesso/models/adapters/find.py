@@ -8,9 +8,7 @@ from gesso.core.errors import InputError, ModelError, UnknownNameError
 from gesso.models.index.names import DIFFUSERS_ADAPTER, DIFFUSERS_EMBEDDING, NAMED_BY_FOLDER
 from gesso.models.recognition.kinds import Kind
 from gesso.models.store import ModelStore, looks_like_path
-
-SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
-"""Of files that may be adapters, the better first."""
+from gesso.models.weights import WEIGHT_SUFFIXES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +85,7 @@ def _found(name: str, store: ModelStore, sought: Sought) -> Path:
 
 def _file_at(path: Path, asked: str, sought: Sought) -> Path:
     if path.is_dir():
-        inside = [path / f"{sought.file_of_folder}{suffix}" for suffix in SUFFIXES]
+        inside = [path / f"{sought.file_of_folder}{suffix}" for suffix in WEIGHT_SUFFIXES]
         path = next((file for file in inside if file.is_file()), path)
     if path.is_dir():
         raise InputError(

@@ -58,26 +58,32 @@ def check_training_size(base: Base, width: int, height: int) -> None:
     )
 
 
-def check_adapter(base: Base, adapter: Recognition, *, name: str) -> None:
-    """Refuse an adapter or ControlNet that was made for another family.
+def check_adapter(adapter: Recognition, *, name: str, model: str, family: str, variant: str | None = None) -> None:
+    """Refuse an adapter or ControlNet that was made for another family than that of a model.
 
     A family that was only guessed refuses nothing.
+
+    Args:
+        variant: of the model's family, if it is known.
 
     Raises:
         InputError: the hint names bases that it does fit.
     """
-    family = adapter.family
-    if adapter.kind.value not in _FITTED or family is None or family.guess or not adapter.families:
+    made_for = adapter.family
+    if adapter.kind.value not in _FITTED or made_for is None or made_for.guess or not adapter.families:
         return
-    variant = adapter.variant.value if adapter.variant else None
-    if base.family in adapter.families and (None in (variant, base.variant) or variant == base.variant):
+    asked = adapter.variant.value if adapter.variant else None
+    if family in adapter.families and (None in (asked, variant) or asked == variant):
         return
-    made_for = f"{family.value}, {variant}" if variant else family.value
-    own = f"{base.family}, {base.variant}" if base.variant else base.family
     raise InputError(
-        f"`{name}` is a {adapter.kind.value} for {made_for}, and {base.title} is {own}",
-        hint=_fitting(adapter.families, variant),
+        f"The {adapter.kind.value} `{name}` is made for {_told(made_for.value, asked)}, "
+        f"`{model}` is {_told(family, variant)}",
+        hint=_fitting(adapter.families, asked),
     )
+
+
+def _told(family: str, variant: str | None) -> str:
+    return f"{family}, {variant}" if variant else family
 
 
 def _nearest(training: TrainingSizes, width: int, height: int) -> tuple[int, int]:
@@ -100,7 +106,9 @@ def _fitting(families: tuple[str, ...], variant: str | None) -> str:
         for base in BASES
         if base.family in families and (None in (variant, base.variant) or variant == base.variant)
     ]
-    return f"it fits {', '.join(names)}" if names else "no base that is known fits it"
+    if not names:
+        return "no base that is known fits it"
+    return f"it fits {', '.join(names)}, and models made from them"
 
 
 def _of_shape(base: Base, width: int, height: int) -> str:

@@ -10,8 +10,8 @@ from typing import NamedTuple
 from gesso.models.folder import INDEX_FILE
 from gesso.models.places import KIND_FOLDERS, Place
 from gesso.models.pulling.origin import FILE_SUFFIX
+from gesso.models.weights import WEIGHT_SUFFIXES
 
-WEIGHT_SUFFIXES = (".safetensors", ".sft", ".ckpt", ".pt", ".pth", ".bin", ".gguf")
 SIDECAR_SUFFIXES = (".civitai.info", ".metadata.json", ".json", ".txt", ".sha256")
 README = "README.md"
 HUB_REPOSITORY = "models--"

@@ -9,12 +9,13 @@ from typing import Any
 
 from gesso.core import addresses
 from gesso.core.errors import SourceError
-from gesso.models.pulling.names import WEIGHTS, safe_name
+from gesso.models.pulling.names import safe_name
 from gesso.models.pulling.origin import Origin
 from gesso.models.pulling.patience import Patience
 from gesso.models.pulling.plan import PullPlan, RemoteFile
 from gesso.models.pulling.remote import Remote
 from gesso.models.pulling.sources import CivitaiSource, Endpoints, reference
+from gesso.models.weights import WEIGHT_SUFFIXES
 
 _DANGER = "Danger"
 _MODEL = "Model"
@@ -101,7 +102,7 @@ def _main_file(version: Mapping[str, Any]) -> Mapping[str, Any]:
     files = [
         file
         for file in version.get("files") or []
-        if isinstance(file, dict) and str(file.get("name", "")).lower().endswith(WEIGHTS)
+        if isinstance(file, dict) and str(file.get("name", "")).lower().endswith(WEIGHT_SUFFIXES)
     ]
     if not files:
         raise SourceError(f"Version {version.get('id')} on CivitAI has no file of weights")

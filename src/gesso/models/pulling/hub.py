@@ -9,12 +9,13 @@ from gesso.core import addresses
 from gesso.core.errors import NetworkError, SourceError, UsageError
 from gesso.models.folder import INDEX_FILE
 from gesso.models.pulling.hub_files import pipeline_files
-from gesso.models.pulling.names import WEIGHTS, safe_name, safe_path
+from gesso.models.pulling.names import safe_name, safe_path
 from gesso.models.pulling.origin import Origin
 from gesso.models.pulling.patience import Patience, TransientError
 from gesso.models.pulling.plan import PullPlan, RemoteFile
 from gesso.models.pulling.remote import TIMEOUT_SECONDS, Remote, transient, wait_asked
 from gesso.models.pulling.sources import Endpoints, HubSource, reference
+from gesso.models.weights import WEIGHT_SUFFIXES
 
 if TYPE_CHECKING:
     from huggingface_hub.hf_api import ModelInfo, RepoSibling
@@ -86,7 +87,7 @@ def _single(asking: HubAsking, commit: str, files: Mapping[str, "RepoSibling"], 
     if asking.variant is not None:
         raise UsageError("`--variant` chooses among the files of a pipeline, and this is a single file")
     if path is None:
-        weights = [name for name in files if name.endswith(WEIGHTS)]
+        weights = [name for name in files if name.endswith(WEIGHT_SUFFIXES)]
         if len(weights) != 1:
             what = f"{len(weights)} files of weights" if weights else "no weights"
             raise SourceError(
@@ -95,7 +96,7 @@ def _single(asking: HubAsking, commit: str, files: Mapping[str, "RepoSibling"], 
             )
         path = weights[0]
     if path not in files:
-        nearest = sorted(name for name in files if name.endswith(WEIGHTS))[:_SHOWN]
+        nearest = sorted(name for name in files if name.endswith(WEIGHT_SUFFIXES))[:_SHOWN]
         raise SourceError(
             f"`{source.repo}` has no file `{path}`",
             hint=f"it has {', '.join(nearest)}" if nearest else "it has no weights",

@@ -6,12 +6,13 @@ from urllib.parse import unquote
 
 from gesso.core import addresses
 from gesso.core.errors import SourceError
-from gesso.models.pulling.names import WEIGHTS, safe_name
+from gesso.models.pulling.names import safe_name
 from gesso.models.pulling.origin import Origin
 from gesso.models.pulling.patience import Patience
 from gesso.models.pulling.plan import PullPlan, RemoteFile
 from gesso.models.pulling.remote import Remote
 from gesso.models.pulling.sources import Endpoints, LinkSource, reference
+from gesso.models.weights import WEIGHT_SUFFIXES
 
 _FILE_NAME = re.compile(r"filename\*=(?:UTF-8'[^']*')?\"?([^\";]+)\"?|filename=\"([^\"]+)\"|filename=([^\";]+)", re.I)
 _PAGES = ("text/html", "application/xhtml")
@@ -42,7 +43,7 @@ def plan_from_link(asking: LinkAsking) -> PullPlan:
             hint="copy the address of the download itself; behind a login there is none for a program",
         )
     in_path = unquote((addresses.split(url) or addresses.split("https://-/")).path)  # pyright: ignore[reportOptionalMemberAccess]
-    name = safe_name(in_path if in_path.lower().endswith(WEIGHTS) else disposition or in_path)
+    name = safe_name(in_path if in_path.lower().endswith(WEIGHT_SUFFIXES) else disposition or in_path)
     return PullPlan(
         name=name,
         folder=False,

@@ -5,8 +5,8 @@ import unicodedata
 from pathlib import PurePosixPath
 
 from gesso.core.errors import SourceError
+from gesso.models.weights import WEIGHT_SUFFIXES
 
-WEIGHTS = (".safetensors", ".ckpt", ".pt", ".pth", ".bin", ".gguf")
 _MOST_BYTES = 180
 """Of a name; file systems take 255, and suffixes are added."""
 _RESERVED = re.compile(r"(?:con|prn|aux|nul|com\d|lpt\d)(?:\..*)?", re.IGNORECASE)
@@ -22,10 +22,10 @@ def safe_name(name: str) -> str:
     last = re.split(r"[\\/]", unicodedata.normalize("NFC", name))[-1]
     clean = "".join(character for character in _BAD.sub("_", last) if character.isprintable()).strip(" .")
     stem, dot, suffix = clean.rpartition(".")
-    if not stem or f"{dot}{suffix}".lower() not in WEIGHTS:
+    if not stem or f"{dot}{suffix}".lower() not in WEIGHT_SUFFIXES:
         raise SourceError(
             f"`{last[:_MOST_BYTES]}` is not called like a file of weights",
-            hint=f"those end in {', '.join(WEIGHTS)}",
+            hint=f"those end in {', '.join(WEIGHT_SUFFIXES)}",
         )
     stem = stem.encode()[: _MOST_BYTES - len(suffix) - 1].decode(errors="ignore").strip(" .")
     return f"{'_' if _RESERVED.fullmatch(clean) else ''}{stem}.{suffix}"

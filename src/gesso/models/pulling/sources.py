@@ -9,7 +9,7 @@ from gesso.core import addresses
 from gesso.core.errors import UnknownNameError, UsageError
 from gesso.core.settings import Settings
 from gesso.models.bases.registry import base_named, known_names
-from gesso.models.pulling.names import WEIGHTS
+from gesso.models.weights import WEIGHT_SUFFIXES
 
 HUB = "https://huggingface.co"
 _HUB_ID = re.compile(r"(?P<repo>[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95})(?:/(?P<file>[^\\]+))?")
@@ -95,7 +95,8 @@ def could_be(what: str, endpoints: Endpoints) -> Source | None:
         return HubSource(repo=what if "/" in what else base.hub_id)
     if (match := _CIVITAI.fullmatch(what)) is not None:
         return _civitai(match["model"], match["version"])
-    if (match := _HUB_ID.fullmatch(what)) is not None and (match["file"] or WEIGHTS[0]).endswith(WEIGHTS):
+    match = _HUB_ID.fullmatch(what)
+    if match is not None and (match["file"] is None or match["file"].endswith(WEIGHT_SUFFIXES)):
         return HubSource(repo=match["repo"], file=match["file"])
     return None
 

@@ -27,10 +27,10 @@ from gesso.models.single_files.convert.reading import Reader, byte_count
 from gesso.models.single_files.convert.safetensors import in_order, write_safetensors
 from gesso.models.single_files.convert.values import values_of
 from gesso.models.views import Piece
+from gesso.models.weights import WEIGHT_SUFFIXES
 
 DTYPES = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}
 """Formats that weights are converted to, by name."""
-_OTHER_SUFFIXES = frozenset({".pt", ".pth", ".bin", ".gguf", ".zip", ".onnx", ".sft", ".json"})
 _SPARE_BYTES = 64 * 2**20
 
 Progress = Callable[[int], None]
@@ -43,6 +43,10 @@ class OutputForm(StrEnum):
     SAFETENSORS = "safetensors"
     CKPT = "ckpt"
     FOLDER = "folder"
+
+
+_FORMS = {".safetensors": OutputForm.SAFETENSORS, ".ckpt": OutputForm.CKPT}
+_OTHER_SUFFIXES = frozenset({*WEIGHT_SUFFIXES, ".zip", ".onnx", ".json"}) - _FORMS.keys()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +82,7 @@ def form_of(destination: Path) -> OutputForm:
             f"`{destination}` ends with `{suffix}`, which models are not converted to",
             hint="end it with `.safetensors` or `.ckpt`; any other name is a folder",
         )
-    return {".safetensors": OutputForm.SAFETENSORS, ".ckpt": OutputForm.CKPT}.get(suffix, OutputForm.FOLDER)
+    return _FORMS.get(suffix, OutputForm.FOLDER)
 
 
 def convert_model(
