@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from gesso.core.errors import CancelledError, ModelError, NonFiniteError
 from gesso.training.primer.autoencoding import Autoencoding
@@ -152,8 +153,7 @@ class Trainer:
         self.optimizer.step()
         # Averages of few steps shall forget the beginning sooner (as in Karras et al. 2022).
         decay = min(plan.average_decay, (1 + self.step) / (10 + self.step))
-        with torch.no_grad():
-            torch._foreach_lerp_(list(self.average.values()), self.parameters, 1 - decay)
+        get_ema_multi_avg_fn(decay)(list(self.average.values()), list(self.parameters), 0)
         return loss.detach()
 
     def validate(self) -> Path:
