@@ -40,7 +40,7 @@ def test_people_get_the_same_facts_in_columns(command: Command) -> None:
         ["primer", "pipeline", "sd1", "float16"],
     ]
     shown = command("models", "show", "primer").out
-    for words in ("StableDiffusionPipeline", "128x128 px", "UNet2DConditionModel", "denoiser", "float16", "10.8 MiB"):
+    for words in ("StableDiffusionPipeline", "128x128 px", "UNet2DConditionModel", "denoiser", "float16", "17.8 MiB"):
         assert words in shown
 
 

@@ -1,6 +1,7 @@
 """Adapters as a user meets them: what a picture shows, what is told of them, and what is refused."""
 
 import copy
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from gesso.engine import infotext
 from gesso.engine.handle import Result
 from gesso.engine.replay import Verdict, replay
 from gesso.engine.studio import Studio
+from gesso.primer import weights_folder
 from gesso.primer.reading import read
 from primer_edits import write_edit
 
@@ -82,6 +84,7 @@ def one_layer(name: str, outputs: int, inputs: int, *, size: float = 1.0) -> dic
 
 
 MID = "lora_unet_mid_block_attentions_0_transformer_blocks_0_attn1_to_v"
+MID_WIDTH: int = json.loads((weights_folder() / "unet" / "config.json").read_bytes())["block_out_channels"][-1]
 TEXT = "lora_te_text_model_encoder_layers_0_mlp_fc1"
 
 
@@ -197,7 +200,7 @@ def test_an_adapter_that_the_prompt_names_in_vain_is_an_error_and_in_automatic11
 
 
 def test_blocks_have_weights_of_their_own(studio: Studio, tmp_path: Path) -> None:
-    name = adapter_in(tmp_path, "mid", one_layer(MID, 128, 128, size=0.3))
+    name = adapter_in(tmp_path, "mid", one_layer(MID, MID_WIDTH, MID_WIDTH, size=0.3))
     plain = pixels(quick(studio))
     assert pixels(quick(studio, name)) != plain
     assert pixels(quick(studio, AdapterUse(name=name, blocks={"mid_block": 0.0}))) == plain
@@ -207,10 +210,10 @@ def test_blocks_have_weights_of_their_own(studio: Studio, tmp_path: Path) -> Non
 
 
 def test_a_text_encoder_is_changed_by_a_weight_of_its_own(studio: Studio, tmp_path: Path) -> None:
-    tensors = one_layer(MID, 128, 128, size=0.3) | one_layer(TEXT, 512, 128, size=0.3)
+    tensors = one_layer(MID, MID_WIDTH, MID_WIDTH, size=0.3) | one_layer(TEXT, 512, 128, size=0.3)
     both = adapter_in(tmp_path, "both", tensors)
     text = adapter_in(tmp_path, "text", one_layer(TEXT, 512, 128, size=0.3))
-    denoiser = adapter_in(tmp_path, "denoiser", one_layer(MID, 128, 128, size=0.3))
+    denoiser = adapter_in(tmp_path, "denoiser", one_layer(MID, MID_WIDTH, MID_WIDTH, size=0.3))
     assert pixels(quick(studio, AdapterUse(name=both, text_encoder_weight=0.0))) == pixels(quick(studio, denoiser))
     assert pixels(quick(studio, AdapterUse(name=both, weight=0.0, text_encoder_weight=1.0))) == pixels(
         quick(studio, text)
