@@ -2,8 +2,8 @@
 
 Each still is a process of its own, with the arguments, folder, environment and streams of whoever started it, and
 imports `gesso` itself. A small client takes its place where it was started: it sends these to the server through a Unix
-socket, and ends as the process does. What is read from the environment while libraries are
-imported (`OMP_NUM_THREADS`, `HF_HOME`), limits and signals are the server's: what is about those needs a real process.
+socket, and ends as the process does. What is read from the environment while libraries are imported (`OMP_NUM_THREADS`,
+`HF_HOME`), encodings, limits and signals from outside are the server's: what is about those needs a real process.
 """
 
 import atexit
@@ -71,6 +71,7 @@ def serve(path: str) -> None:
     """Run what clients ask for, until stdin is closed."""
     for library in LIBRARIES:
         pkgutil.resolve_name(library)
+    assert len(os.listdir("/proc/self/task")) == 1, "a library has begun a thread, which a fork would be without"
     gc.freeze()  # collecting garbage touches, and so copies, the memory that is shared
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for those that attend
     with socket.socket(socket.AF_UNIX) as listener:

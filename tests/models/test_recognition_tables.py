@@ -136,6 +136,9 @@ def test_every_row_of_the_table_of_layers_is_met_by_one() -> None:
         (".lokr_t2", "LoKr", "kohya"),
         (".oft_diag", "OFT", "kohya"),
         (".oft_R.weight", "OFT", "peft"),
+        (".boft_R.default", "BOFT", "peft"),
+        (".boft_s", "BOFT", "peft"),
+        (".glora_E", "GLoRA", "peft"),
         (".ia3_l", "IA3", "peft"),
         (".ia3_l.default", "IA3", "peft"),
         (".diff_b", "full difference", "kohya"),
@@ -154,6 +157,8 @@ def test_no_two_endings_are_the_same() -> None:
     assert len({suffix.pattern for suffix in SUFFIXES}) == len(SUFFIXES)
 
 
-@pytest.mark.parametrize("key", ["layer.weight", "lora.weight", "some_lora_thing.weight", "diff.weight", "a.alpha"])
+@pytest.mark.parametrize(
+    "key", ["layer.weight", "lora.weight", "some_lora_thing.weight", "diff.weight", "a.alpha", "layer.a1.weight"]
+)
 def test_keys_that_only_resemble_an_adapter_are_none(key: str) -> None:
     assert recognise(header_of({key: (4, 4)})).kind.value == "unknown"

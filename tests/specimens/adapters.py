@@ -127,6 +127,28 @@ ADAPTERS: dict[str, Specimen] = {
         ),
         metadata={"modelspec.architecture": "stable-diffusion-xl-v1-base/lora"},
     ),
+    "boft of sdxl": replace(
+        specimen(
+            {
+                f"{_KOHYA_TEXT}.oft_blocks": (3, 4, 8, 8),
+                f"{_KOHYA_TEXT}.rescale": (640, 1),
+                f"{_KOHYA_TEXT}.alpha": (),
+            },
+            _LORA,
+            "sdxl",
+            algorithm="BOFT",
+        ),
+        metadata={"modelspec.architecture": "stable-diffusion-xl-v1-base/lora"},
+    ),
+    "glora of sd1": replace(
+        specimen(
+            {f"{_KOHYA_TEXT}.{factor}.weight": (8, 640) for factor in ("a1", "a2", "b1", "b2")},
+            _LORA,
+            "sd1",
+            algorithm="GLoRA",
+        ),
+        metadata={"ss_base_model_version": "sd_v1"},
+    ),
     "ia3 of sd1": replace(
         specimen({f"{_KOHYA_TEXT}.weight": (640,), f"{_KOHYA_TEXT}.on_input": ()}, _LORA, "sd1", algorithm="IA3"),
         metadata={"ss_base_model_version": "sd_v1"},

@@ -33,7 +33,7 @@ _REFUSED: Mapping[str, re.Pattern[str]] = {
     "OFT": re.compile(r"\.(?:oft_blocks|oft_diag|oft_R(?:\.\w+)?\.weight)$"),
     "BOFT": re.compile(r"\.boft_[Rs](?:\.\w+)*$"),
     "IA3": re.compile(r"\.(?:on_input|ia3_l(?:\.\w+)?)$"),
-    "GLoRA": re.compile(r"\.[ab][12]\.weight$"),
+    "GLoRA": re.compile(r"\.(?:[ab][12]\.weight|glora_[A-E](?:\.\w+)*)$"),
     "VeRA": re.compile(r"\.vera_lambda_[bd](?:\.\w+)*$"),
 }
 """Algorithms that multiply weights, or rotate them, or share factors that are in another file. None is applied."""

@@ -1,8 +1,8 @@
 """The keys of LoRAs and their kin in every published layout: which layer, which factor, how many of what.
 
 An adapter stores, for each layer, factors of a change of its weights. Sources of the names: kohya-ss/sd-scripts
-(`lora_down`, `lora_up`), KohakuBlueleaf/LyCORIS (`hada_*`, `lokr_*`, `diff`, `oft_*`), huggingface/peft (`lora_A`,
-`lora_B`), diffusers before PEFT (`_lora.down`), XLabs-AI/x-flux (`_lora1.down`).
+(`lora_down`, `lora_up`), KohakuBlueleaf/LyCORIS (`hada_*`, `lokr_*`, `diff`, `oft_*`, `a1`), huggingface/peft
+(`lora_A`, `lora_B`, `boft_*`), diffusers before PEFT (`_lora.down`), XLabs-AI/x-flux (`_lora1.down`).
 """
 
 import re
@@ -25,6 +25,8 @@ class Suffix:
     algorithm: str
     layout: Layout
     factor: Factor = "other"
+    named: bool = False
+    """It tells something only of a layer that is named as adapters of that layout name it."""
 
 
 SUFFIXES = (
@@ -59,6 +61,9 @@ SUFFIXES = (
     Suffix(pattern=r"\.lokr_t2", algorithm="LoKr", layout=Layout.KOHYA),
     Suffix(pattern=r"\.oft_(?:blocks|diag)", algorithm="OFT", layout=Layout.KOHYA),
     Suffix(pattern=r"\.oft_R(?:\.\w+)?\.weight", algorithm="OFT", layout=Layout.PEFT),
+    Suffix(pattern=r"\.boft_[Rs](?:\.\w+)*", algorithm="BOFT", layout=Layout.PEFT),
+    Suffix(pattern=r"\.glora_[A-E](?:\.\w+)*", algorithm="GLoRA", layout=Layout.PEFT),
+    Suffix(pattern=r"\.[ab][12]\.weight", algorithm="GLoRA", layout=Layout.KOHYA, named=True),
     Suffix(pattern=r"\.on_input", algorithm="IA3", layout=Layout.KOHYA),
     Suffix(pattern=r"\.ia3_l(?:\.\w+)?", algorithm="IA3", layout=Layout.PEFT),
     Suffix(pattern=r"\.diff", algorithm="full difference", layout=Layout.KOHYA, factor="whole"),
@@ -66,7 +71,10 @@ SUFFIXES = (
     Suffix(pattern=r"\.dora_scale", algorithm="DoRA", layout=Layout.KOHYA),
     Suffix(pattern=r"\.lora_magnitude_vector(?:\.\w+)*", algorithm="DoRA", layout=Layout.PEFT),
 )
-SIDE = re.compile(r"\.(?:alpha|weight|scalar|w_norm|b_norm|bias)$")
+_NAMED = ("lora_", "lycoris_")
+_BUTTERFLY_DIMENSIONS = 4
+"""Of the blocks of BOFT in LyCORIS, which are called as those of OFT; these have three."""
+SIDE = re.compile(r"\.(?:alpha|weight|scalar|w_norm|b_norm|bias|rescale)$")
 """Ends of keys that tell nothing by themselves. IA3 of LyCORIS stores its factors as `weight`."""
 
 _MOST_PARTS = 4
@@ -143,14 +151,15 @@ def read_adapter_keys(tensors: Tensors) -> AdapterKeys | None:
     matched = 0
     for key, tensor in tensors.items():
         found = _split(key)
-        if found is None:
-            matched += SIDE.search(key) is not None and key.startswith(("lora_", "lycoris_"))
+        if found is None or (found[1].named and not key.startswith(_NAMED)):
+            matched += SIDE.search(key) is not None and key.startswith(_NAMED)
             continue
         matched += 1
         module, suffix = found
         layer = layers.setdefault(module, AdaptedLayer(key=key, name=layer_name(module)))
         layer.factors[suffix.factor] = tensor.shape
-        algorithms.setdefault(suffix.algorithm, key)
+        butterfly = suffix.algorithm == "OFT" and len(tensor.shape) == _BUTTERFLY_DIMENSIONS
+        algorithms.setdefault("BOFT" if butterfly else suffix.algorithm, key)
         layouts[suffix.layout] = layouts.get(suffix.layout, 0) + 1
     if not layers:
         return None
