@@ -188,8 +188,9 @@ def test_weights_that_became_infinite_end_the_training(plan: Any) -> None:
 def test_fresh_weights_have_the_widths_asked_for_and_make_a_folder_that_a_studio_can_use(plan: Any) -> None:
     from studios import studio
 
-    asked = plan(fresh=True, unet_channels=(16, 16, 24), steps=1)
+    asked = plan(fresh=True, unet_channels=(16, 16, 24), text_layers=2, steps=1)
     folder = train(asked)
+    assert json.loads((folder / "text_encoder" / "config.json").read_text())["num_hidden_layers"] == 2
     unet = json.loads((folder / "unet" / "config.json").read_text())
     assert unet["block_out_channels"] == [16, 16, 24]
     weights = load_file(folder / "unet" / "diffusion_pytorch_model.safetensors")

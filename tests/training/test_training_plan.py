@@ -43,6 +43,8 @@ def test_paths_are_seen_from_the_folder_of_the_plan(tmp_path: Path) -> None:
         ("out: x\npictures: 8", "at least one batch: 8 < 32"),
         ("out: x\nunet_channels: [32, 64]", "needs `fresh: true`"),
         ("out: x\npart: unet", "`part` in"),
+        ("out: x\npart: vae\nvae_channels: [32, 64]", "`vae_channels` needs `fresh: true`"),
+        ("out: x\nfresh: true\nvae_channels: [32, 64]", "`vae_channels` has no meaning for `part: denoiser`"),
         ("out: x\npart: decoder\nunet_channels: [32, 64]", "`unet_channels` has no meaning for `part: decoder`"),
         ("out: x\npart: vae\ncaption_dropout: 0.1", "`caption_dropout` has no meaning for `part: vae`"),
         ("out: x\npart: decoder\nkl_weight: 0.1", "`kl_weight` has no meaning for `part: decoder`"),
