@@ -270,6 +270,7 @@ def test_an_adapter_of_another_family_is_refused_before_anything_runs(studio: St
         ({f"{MID}.oft_blocks": torch.ones(4, 8, 8), f"{MID}.alpha": torch.tensor(1.0)}, "of the kind OFT"),
         ({f"{MID}.on_input": torch.tensor(True), f"{MID}.weight": torch.ones(8)}, "of the kind IA3"),
         ({"emb_params": torch.ones(2, 768)}, "is a textual inversion, not an adapter"),
+        ({"768.0.linear.0.weight": torch.ones(1536, 768)}, "is a hypernetwork, not an adapter"),
         ({"something": torch.ones(2)}, "is nothing that is known, not an adapter"),
     ],
 )

@@ -73,6 +73,13 @@ class AdapterFiles:
         )
 
 
+_INSTEAD = {
+    Kind.TEXTUAL_INVERSION: "name it with `--embedding`",
+    Kind.HYPERNETWORK: "its layers inside the attention have no place in diffusers' networks; use a LoRA",
+}
+"""What to do with what is no adapter, by its kind."""
+
+
 def _called(place: AdapterPlace, header: WeightsHeader) -> list[str]:
     """Everything that its maker or its owner calls it."""
     title = makers_facts(header.metadata).title
@@ -87,10 +94,9 @@ def _check_kind(place: AdapterPlace, header: WeightsHeader, recognition: Recogni
             hint="LoRA, LoCon, LoHa, LoKr, DoRA and full differences are",
         )
     if recognition.kind.value != Kind.LORA:
-        inversion = recognition.kind.value == Kind.TEXTUAL_INVERSION
-        hint = "name it with `--embedding`" if inversion else "`gesso models show FILE` tells what a file is"
         raise InputError(
-            f"`{place.path}` is {what_it_is(recognition)}, not an adapter: {recognition.kind.evidence}", hint=hint
+            f"`{place.path}` is {what_it_is(recognition)}, not an adapter: {recognition.kind.evidence}",
+            hint=_INSTEAD.get(recognition.kind.value, "`gesso models show FILE` tells what a file is"),
         )
 
 
