@@ -177,7 +177,7 @@ def test_a_mistake_at_the_shell_is_told_before_any_work(
         (["--size", "0x64"], ("a width of 0 px",)),
         (["--size", "7x64"], ("multiples of 8", "nearest: 8x64")),
         (["--size", "100000x64"], ("100000 px",)),
-        (["--clip-skip", "9"], ("Clip skip 9", "2 layers", "1 to 2")),
+        (["--clip-skip", "9"], ("Clip skip 9", "4 layers", "1 to 4")),
         (["--guidance", "1e9"], ("guidance 1e+09",)),
         (["--set", "eta=banana"], ("`eta`", "takes `float`", '"banana"')),
         (["--set", "eta=NaN"], ("`eta`", "finite")),
