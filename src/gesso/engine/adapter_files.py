@@ -73,7 +73,7 @@ class AdapterFiles:
         )
 
 
-_INSTEAD = {
+_INSTEAD: dict[str, str] = {
     Kind.TEXTUAL_INVERSION: "name it with `--embedding`",
     Kind.HYPERNETWORK: "its layers inside the attention have no place in diffusers' networks; use a LoRA",
 }
