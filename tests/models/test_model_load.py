@@ -163,8 +163,10 @@ def test_models_are_loaded_from_many_threads_at_once() -> None:
     found: dict[str, LoadedModel] = {}
     dtypes: dict[str, torch.dtype] = dict(zip(("sd1", "sdxl", "sd3"), DTYPES, strict=True))
 
+    folders = {kind: zoo.saved(kind) for kind in dtypes}  # made before: who makes networks may not be beside who loads
+
     def read(kind: str) -> None:
-        found[kind] = loaded(zoo.saved(kind), dtypes[kind])
+        found[kind] = loaded(folders[kind], dtypes[kind])
 
     threads = [threading.Thread(target=read, args=(kind,)) for kind in dtypes]
     for thread in threads:
