@@ -3,6 +3,7 @@
 import argparse
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from benchmarks import concurrency, conversion, guidance, latency, overhead, person, results, startup
@@ -65,7 +66,10 @@ def _measure(parts: list[str], *, minutes: float, load_before: float | None) -> 
         "latency": lambda: latency.run(deadline=by("latency")),
         # Last but one, because it is the longest, and makes fewer repeats when time runs out.
         "concurrency": lambda: concurrency.run(concurrency.full_plan(), deadline=deadline),
-        "gpu": lambda: gpu.run(deadline=deadline),
+        # Kept after each model: time on a lent card may end before the last.
+        "gpu": lambda: gpu.run(
+            deadline=deadline, keep=partial(_write, "gpu", begun=time.monotonic(), load_before=load_before)
+        ),
         results.CONVERSION: conversion.run,
     }
     for part, measure in measures.items():
@@ -77,8 +81,12 @@ def _keep(part: str, measure: Callable[[], dict[str, Any] | None], load_before: 
     begun = time.monotonic()
     figures = measure()
     if figures is not None:
-        path = results.write(part, figures, minutes=(time.monotonic() - begun) / 60, load_before=load_before)
-        tell(f"wrote {path}")
+        _write(part, figures, begun=begun, load_before=load_before)
+
+
+def _write(part: str, figures: dict[str, Any], *, begun: float, load_before: float | None) -> None:
+    path = results.write(part, figures, minutes=(time.monotonic() - begun) / 60, load_before=load_before)
+    tell(f"wrote {path}")
 
 
 if __name__ == "__main__":

@@ -94,7 +94,8 @@ def resolve(
     chance = _chance(request, facts, sampler)
     precision = _precision(request, device, settings)
     guidance = _guidance(request, facts)
-    dialect, weighting = dialect_of(request, facts), _weighting(request, facts)
+    dialect = dialect_of(request, facts)
+    weighting = _weighting(request, dialect)
     _check_prompts(request, dialect, steps=steps, guided=guidance > facts.guided_above)
     return ResolvedImageRequest(
         prompt=request.prompt,
@@ -153,8 +154,7 @@ def dialect_of(request: ImageRequest, facts: ModelFacts) -> PromptDialect:
     return PromptDialect.GESSO if facts.weighted_prompts else PromptDialect.PLAIN
 
 
-def _weighting(request: ImageRequest, facts: ModelFacts) -> Weighting:
-    dialect = dialect_of(request, facts)
+def _weighting(request: ImageRequest, dialect: PromptDialect) -> Weighting:
     if request.weighting is not None:
         # A resolved request that is run again says it, also where it means nothing.
         if dialect is PromptDialect.PLAIN and request.weighting is not Weighting.ORIGINAL:

@@ -1,6 +1,5 @@
 """The lesson of the VAE, or of its decoder alone: to give pictures back as they were."""
 
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from gesso.training.primer import reconstruction
 from gesso.training.primer.chance import generator, visited
 from gesso.training.primer.latent_space import measure
 from gesso.training.primer.latents import signed
-from gesso.training.primer.networks import in_float16, load_vae, mixed_precision, with_changes, write_pipeline
+from gesso.training.primer.networks import as_json, in_float16, load_vae, mixed_precision, with_changes, write_pipeline
 from gesso.training.primer.plan import Part, TrainingPlan
 from gesso.training.primer.renders import Renders, held_out_renders, renders
 
@@ -113,8 +112,7 @@ class Autoencoding:
                 scaling_factor=space.scaling_factor,
                 block_out_channels=list(self.vae.config.block_out_channels),
             )
-            preview = {"latent_rgb": space.latent_rgb, "bias": space.bias}
-            changed[Path("preview.json")] = (json.dumps(preview, indent=2) + "\n").encode()
+            changed[Path("preview.json")] = as_json({"latent_rgb": space.latent_rgb, "bias": space.bias})
         write_pipeline(start, folder, changed=changed)
 
     @property

@@ -114,7 +114,12 @@ def in_float16(network: nn.Module) -> bytes:
 
 def with_changes(config: Path, **changes: Any) -> bytes:
     """The JSON file `config` of a pipeline folder, with some of its values changed."""
-    return (json.dumps(json.loads(config.read_bytes()) | changes, indent=2) + "\n").encode()
+    return as_json(json.loads(config.read_bytes()) | changes)
+
+
+def as_json(value: dict[str, Any]) -> bytes:
+    """`value` as a JSON file of a pipeline folder."""
+    return (json.dumps(value, indent=2) + "\n").encode()
 
 
 def mixed_precision(device: torch.device) -> AbstractContextManager[Any]:
