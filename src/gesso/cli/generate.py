@@ -9,6 +9,7 @@ from gesso.cli import options
 from gesso.cli.destination import check_writable, checked_format
 from gesso.cli.invocation import adapters, embeddings, pairs, parts_from, settings_of
 from gesso.cli.output import AsJson, print_json, print_warning
+from gesso.cli.passes import thresholding
 from gesso.cli.show import check_picture
 from gesso.cli.size import parsed_size
 from gesso.core.errors import NotHereError, UsageError
@@ -45,6 +46,9 @@ def generate(  # one parameter for each option: that is how Typer declares them
     schedule: options.Schedule = None,
     guidance: options.Guidance = None,
     guidance_rescale: options.GuidanceRescale = None,
+    guidance_start: options.GuidanceStart = None,
+    guidance_stop: options.GuidanceStop = None,
+    dynamic_thresholding: options.DynamicThresholding = None,
     clip_skip: options.ClipSkip = None,
     eta: options.Eta = None,
     s_churn: options.SChurn = None,
@@ -93,6 +97,9 @@ def generate(  # one parameter for each option: that is how Typer declares them
         "schedule": schedule,
         "guidance": guidance,
         "guidance_rescale": guidance_rescale,
+        "guidance_start": guidance_start,
+        "guidance_stop": guidance_stop,
+        "dynamic_thresholding": thresholding(dynamic_thresholding),
         "seed": seed,
         "count": count,
         "clip_skip": clip_skip,

@@ -78,6 +78,16 @@ Guidance = Annotated[
 GuidanceRescale = Annotated[
     float | None, _option("Against overexposure by guidance, 0 to 1.", panel=_SAMPLING, metavar="SHARE")
 ]
+GuidanceStart = Annotated[
+    float | None, _option("Share of the steps after which guidance begins.", panel=_SAMPLING, metavar="SHARE")
+]
+GuidanceStop = Annotated[
+    float | None, _option("Share of the steps after which it ends.", panel=_SAMPLING, metavar="SHARE")
+]
+DynamicThresholding = Annotated[
+    str | None,
+    _option("Values of guidance no larger than at a milder one.", panel=_SAMPLING, metavar="MIMIC_SCALE[:PERCENTILE]"),
+]
 ClipSkip = Annotated[
     int | None, _option("Text encoder layer to read, from the end; 1 is the last.", panel=_SAMPLING, metavar="N")
 ]

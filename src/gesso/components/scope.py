@@ -105,6 +105,7 @@ class ImageScope:
         placements: when replaying, where each call ran; `None` otherwise.
         turn: when its thread may run Python; given up while it waits for a call.
         step: sampling step now running; set by the scheduler seam.
+        share: of the sampling steps, those that are done, 0 to 1; set there too.
         redone: calls that overflowed in half precision and were made again in float32.
     """
 
@@ -126,6 +127,7 @@ class ImageScope:
     meter: Meter = field(default_factory=Meter)
     turn: Turn = field(default_factory=Turn)
     step: int | None = None
+    share: float = 0.0
     redone: list[str] = field(default_factory=list)
     _unread: "deque[tuple[bool | _LateFlag, str, int | None, int]]" = field(default_factory=deque)
 

@@ -158,6 +158,15 @@ class ResolvedVae(Value):
     precision: Precision
 
 
+class DynamicThresholding(Value):
+    """Guidance of full strength within the range of values that a milder one gives."""
+
+    mimic_scale: float
+    """The milder guidance."""
+    percentile: float = 1.0
+    """Share of the values that are brought into that range whole; the rest is cut. 0 to 1."""
+
+
 class ImageRequest(Value):
     """What was asked. A field that is `None` is decided by the model, the machine and the settings."""
 
@@ -189,6 +198,11 @@ class ImageRequest(Value):
     """Classifier-free guidance scale w in `uncond + w (cond - uncond)`; 1 is none (Ho & Salimans 2022)."""
     guidance_rescale: float | None = None
     """φ of Lin et al. 2023, section 3.4; 0 is none."""
+    guidance_start: float | None = None
+    """Share of the steps after which guidance begins, 0 to 1; `None` is 0."""
+    guidance_stop: float | None = None
+    """Share of the steps after which it ends; `None` is 1."""
+    dynamic_thresholding: DynamicThresholding | None = None
     eta: float | None = None
     """Share of noise that each step draws anew, of samplers that leave it open; 0 draws none."""
     s_churn: float | None = None
@@ -286,6 +300,9 @@ class ResolvedImageRequest(Value):
     strict: bool = False
     dialect: PromptDialect = PromptDialect.PLAIN
     weighting: Weighting = Weighting.ORIGINAL
+    guidance_start: float = 0.0
+    guidance_stop: float = 1.0
+    dynamic_thresholding: DynamicThresholding | None = None
     missing: tuple[str, ...] = ()
     """Networks that the prompt asked for and that are left out: AUTOMATIC1111 goes on without them."""
 

@@ -13,7 +13,7 @@ from gesso.core.registry import load_dotted
 from gesso.models.bases.base import Base
 from gesso.models.bases.claims import claimed_hub_ids
 from gesso.models.bases.registry import base_named, base_of
-from gesso.models.families import Role, Sampling
+from gesso.models.families import GuidedCalls, Role, Sampling
 from gesso.models.folder import ModelDescription
 from gesso.models.network import quiet_libraries
 from gesso.models.verified import VERIFIED, VerifiedPipeline
@@ -70,6 +70,10 @@ class ModelFacts:
     takes_guidance: bool
     guidance_argument: str = "guidance_scale"
     guided_above: float = 1.0
+    guided_calls: GuidedCalls | None = None
+    """How its pipeline asks for the predictions with and without the prompt; `None` if that is not known."""
+    keeps_norm: bool = False
+    """The pipeline gives the guided prediction the norm of the prompt's own."""
     without_effect: frozenset[str] = frozenset()
     clip_skip: bool
     weighted_prompts: bool = False
@@ -157,6 +161,8 @@ def facts_of(
         takes_guidance=guidance in arguments and (family is None or not distilled or family.guidance_embedded),
         guidance_argument=guidance,
         guided_above=1.0 if family is None else family.guided_above,
+        guided_calls=None if family is None else family.guided_calls,
+        keeps_norm=family is not None and family.keeps_norm,
         without_effect=frozenset() if family is None else family.without_effect,
         clip_skip=family is not None and family.clip_skip,
         weighted_prompts=family is not None and family.weighted_conditioning is not None,

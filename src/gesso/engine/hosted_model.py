@@ -18,6 +18,7 @@ from gesso.core.requests import Precision
 from gesso.core.settings import Settings
 from gesso.engine.facts import ModelFacts
 from gesso.memory.plan import MemoryPlan, Residence
+from gesso.models.families import Role
 from gesso.models.load import LoadedModel
 
 DTYPES = {
@@ -104,6 +105,12 @@ class HostedModel:
         """Of the denoiser: what prompt embeddings are made in."""
         denoiser = self._components.get("transformer") or self._components.get("unet")
         return denoiser.dtype if denoiser is not None else torch.float32
+
+    @property
+    def denoisers(self) -> list[str]:
+        """Names of the networks that are called at each step."""
+        described = self.description.components
+        return [name for name in self._modules if name in described and described[name].role is Role.DENOISER]
 
     def network(self, name: str) -> Any:
         """The face of a network; `None` if the folder has none of that name."""

@@ -64,6 +64,7 @@ class Infotext:
         kinds |= {"Eta": ("eta", _finite), "Eta DDIM": ("eta", _finite), "Sigma churn": ("s_churn", _finite)}
         kinds |= {"Sigma tmin": ("s_tmin", _finite), "Sigma tmax": ("s_tmax", _finite)}
         kinds |= {"Sigma noise": ("s_noise", _finite)}
+        kinds |= {"CFG start": ("guidance_start", _finite), "CFG end": ("guidance_stop", _finite)}
         for key, (name, kind) in kinds.items():
             value = _read(kind, self.pairs.get(key))
             if value is not None:
@@ -110,6 +111,8 @@ def write(recipe: Recipe) -> str:
         "ENSD": resolved.eta_seed_offset or None,
         "RNG": resolved.noise_source.upper(),
         "CFG rescale": resolved.guidance_rescale or None,
+        "CFG start": resolved.guidance_start or None,
+        "CFG end": resolved.guidance_stop if resolved.guidance_stop < 1 else None,
         **_adapter_pairs(resolved),
         "TI hashes": _embedding_hashes(resolved),
         "Emphasis": _EMPHASIS.get(resolved.weighting),

@@ -22,6 +22,7 @@ from gesso.core.requests import ResolvedImageRequest
 from gesso.core.settings import Settings
 from gesso.engine.adapters import AppliedAdapters
 from gesso.engine.fingerprint import fingerprint_of
+from gesso.engine.guidance.steering import guidance_steering
 from gesso.engine.handle import Handle, Picture, Result
 from gesso.engine.hosted_model import HostedModel, hosted_component
 from gesso.engine.inversions import AppliedInversions
@@ -247,7 +248,7 @@ class Job:
         resolved = self.handle.resolved
         trace = TraceRecorder(before=self._conditioning_trace)
         scope = self._scope(model, index, trace=trace)
-        scope.steering = self._conditioning.steering
+        scope.steering = guidance_steering(self._conditioning.steering, resolved, model, scope)
         try:
             with scope.turn:
                 image = make_image(

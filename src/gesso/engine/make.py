@@ -89,13 +89,14 @@ class StepWatcher:
         return self.preview is not None
 
     def begin(self, total: int) -> None:
-        self.scope.step = 0
+        self.scope.step, self.scope.share = 0, 0.0
         self.scope.call_states = self.states(0.0)
 
     def step(self, completed: int, total: int, latents: torch.Tensor, x0: torch.Tensor | None) -> None:
         self.scope.step = completed if completed < total else None
+        self.scope.share = completed / total
         if completed < total:
-            self.scope.call_states = self.states(completed / total)
+            self.scope.call_states = self.states(self.scope.share)
         self.publish(news(StepCompleted, image=self.scope.image, completed=completed, total=total))
         png = None if self.preview is None else self.preview(latents if x0 is None else x0, self.scope)
         if png is not None:

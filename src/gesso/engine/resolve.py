@@ -26,6 +26,7 @@ from gesso.devices.base import Device
 from gesso.engine.adapter_files import AdapterFacts
 from gesso.engine.arguments import broken_character, check_arguments
 from gesso.engine.facts import OTHER, ModelFacts
+from gesso.engine.guidance.checks import check_guidance
 from gesso.engine.inversion_checks import resolve_embeddings
 from gesso.engine.inversion_files import InversionFacts
 from gesso.engine.prompt.reading import read_prompts
@@ -94,6 +95,7 @@ def resolve(
     chance = _chance(request, facts, sampler)
     precision = _precision(request, device, settings)
     guidance = _guidance(request, facts)
+    check_guidance(request, facts, guidance)
     dialect = dialect_of(request, facts)
     weighting = _weighting(request, dialect)
     _check_prompts(request, dialect, steps=steps, guided=guidance > facts.guided_above)
@@ -111,6 +113,9 @@ def resolve(
         schedule=schedule,
         guidance=guidance,
         guidance_rescale=request.guidance_rescale or 0.0,
+        guidance_start=request.guidance_start or 0.0,
+        guidance_stop=1.0 if request.guidance_stop is None else request.guidance_stop,
+        dynamic_thresholding=request.dynamic_thresholding,
         **asdict(chance),
         seed=request.seed if request.seed is not None else seed,
         count=request.count,
@@ -268,6 +273,8 @@ def _check_ranges(request: ImageRequest) -> None:
         ("variation strength", request.variation_strength, 0, 1),
         ("guidance", request.guidance, 0, 1000),
         ("guidance rescale", request.guidance_rescale, 0, 1),
+        ("guidance start", request.guidance_start, 0, 1),
+        ("guidance stop", request.guidance_stop, 0, 1),
         ("eta", request.eta, 0, 1),
         ("s_churn", request.s_churn, 0, MAX_CHURN),
         ("s_tmin", request.s_tmin, 0, MAX_CHURN),
@@ -289,7 +296,6 @@ def _check_arguments(request: ImageRequest, facts: ModelFacts) -> None:
         (request.width is not None, "width", "a width"),
         (request.height is not None, "height", "a height"),
         (request.steps is not None, "num_inference_steps", "a number of steps"),
-        (bool(request.guidance_rescale), "guidance_rescale", "a guidance rescale"),
         (request.noise_source is NoiseSource.NV, "generator", "a noise source"),
         (bool(request.eta_seed_offset), "generator", "an eta seed offset"),
         (bool(request.variation_strength), "generator", "a variation"),

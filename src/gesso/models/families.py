@@ -16,6 +16,17 @@ class Task(StrEnum):
     TEXT_TO_IMAGE = "text-to-image"
 
 
+class GuidedCalls(StrEnum):
+    """How a pipeline asks its denoiser for the predictions with and without the prompt."""
+
+    NEGATIVE_FIRST = "negative-first"
+    """In one call of two rows."""
+    PROMPT_FIRST = "prompt-first"
+    """The same, the prompt's row first."""
+    APART = "apart"
+    """In two calls of a row, the prompt's first."""
+
+
 class Role(StrEnum):
     """What a network does in a pipeline. Tokenizers and schedulers are not networks and have none."""
 
@@ -70,6 +81,9 @@ class Family:
     """What the pipeline calls the guidance of a request."""
     guided_above: float = 1.0
     """Guidance above which the pipeline makes a second pass."""
+    guided_calls: GuidedCalls = GuidedCalls.NEGATIVE_FIRST
+    keeps_norm: bool = False
+    """The pipeline gives the guided prediction the norm of the prompt's own, whatever it was made of."""
     without_effect: frozenset[str] = frozenset()
     """Arguments of the pipeline that do nothing, because the engine reads the prompt."""
     clip_skip: bool = False
@@ -268,6 +282,7 @@ FLUX1_DEV = Family(
     defaults=Sampling(steps=28, guidance=3.5),
     guidance_embedded=True,
     negative_prompt=False,
+    guided_calls=GuidedCalls.APART,
     latent_rgb=_FLUX1_RGB,
     latent_rgb_bias=(-0.0329, -0.0718, -0.0851),
     vae_scaling_factor=0.3611,
@@ -289,6 +304,7 @@ Z_IMAGE = Family(
     flow=True,
     defaults=Sampling(steps=50, guidance=4.0),
     guided_above=0.0,
+    guided_calls=GuidedCalls.PROMPT_FIRST,
     without_effect=frozenset({"max_sequence_length"}),
     latent_rgb=_FLUX1_RGB,  # the VAE is that of Flux.1
     latent_rgb_bias=(-0.0329, -0.0718, -0.0851),
@@ -309,6 +325,7 @@ FLUX2_DEV = Family(
     defaults=Sampling(steps=50, guidance=4.0),
     guidance_embedded=True,
     negative_prompt=False,
+    guided_calls=GuidedCalls.APART,
     without_effect=frozenset({"max_sequence_length", "text_encoder_out_layers", "caption_upsample_temperature"}),
     latent_rgb=_FLUX2_RGB,
     latent_rgb_bias=(-0.0329, -0.0718, -0.0851),
@@ -340,6 +357,8 @@ QWEN_IMAGE = Family(
     flow=True,
     defaults=Sampling(steps=50, guidance=4.0),
     guidance_argument="true_cfg_scale",  # `guidance_scale` is for distilled networks, and ignored by this one
+    guided_calls=GuidedCalls.APART,
+    keeps_norm=True,
     without_effect=frozenset({"max_sequence_length"}),
     latent_rgb=_QWEN_IMAGE_RGB,
     latent_rgb_bias=(-0.1835, -0.0868, -0.3360),

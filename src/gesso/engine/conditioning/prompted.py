@@ -112,13 +112,17 @@ class PromptSteering:
     values: Mapping[str, torch.Tensor]
     guided: bool
 
+    @property
+    def composed(self) -> bool:
+        """Whether the prediction of the prompt is made of those of several parts and of that without it."""
+        return self.weights != (1.0,)
+
     def __call__(self, arguments: Mapping[str, Any], run: Run, *, layout: CallLayout, step: int | None) -> Any:
         asked = len(arguments[layout.rows[0]])
-        composed = self.weights != (1.0,)
         texts = self._texts(step)
-        if self.guided and asked == 1 and not composed:
+        if self.guided and asked == 1 and not self.composed:
             texts = texts[1:]  # a distilled network gets its guidance as a number
-        elif asked != 1 + self.guided or (composed and not self.guided):
+        elif asked != 1 + self.guided or (self.composed and not self.guided):
             raise InputError(
                 f"The pipeline asks for {asked} rows at a time, and cannot follow a prompt with schedules or AND",
                 hint="write the prompt without them",
@@ -133,7 +137,7 @@ class PromptSteering:
             return leaf[rows] if has_rows and len(leaf) == asked and len(rows) > asked else leaf
 
         output = run({name: mapped(value, change, name) for name, value in arguments.items()})
-        return mapped(output, lambda _, leaf: self._composed(leaf)) if composed else output
+        return mapped(output, lambda _, leaf: self._composed(leaf)) if self.composed else output
 
     def _texts(self, step: int | None) -> tuple[int, ...]:
         now = 1 + (step or 0)
