@@ -1,5 +1,7 @@
 """`gesso prompt explain`, and the options of prompts."""
 
+from pathlib import Path
+
 import pytest
 
 from cli_runs import Command
@@ -61,3 +63,44 @@ def test_pictures_are_made_and_made_again_in_their_dialect(command: Command) -> 
     again = command("generate", "--from", "one.png", "--out", "two.png", "--json")
     assert again.data["images"][0]["pixels_sha256"] == first.data["images"][0]["pixels_sha256"]
     assert "Emphasis: No norm" in command("show", "one.png").out
+
+
+def test_styles_and_wildcards_are_listed_and_what_pictures_read_is_shown(command: Command) -> None:
+    Path("wildcards").mkdir()
+    Path("wildcards/colour.txt").write_text("red\nblue\n")
+    Path("styles.csv").write_text('name,prompt,negative_prompt\nbig,"a large {prompt}",dark\n')
+    Path("styles").mkdir()
+    Path("styles/broken.yaml").write_text("prompt: [")
+    assert command("prompt", "wildcards").out.splitlines()[1].split()[:2] == ["colour", "2"]
+    assert command("prompt", "wildcards", "--json").data[0]["values"] == ["red", "blue"]
+    listed = command("prompt", "styles")
+    assert "big   a large {prompt}  dark" in listed.out
+    assert "broken.yaml` could not be read" in listed.err
+    asked = ("__colour__ heart", "--style", "big", "--seed", 1, "--count", 5)
+    told = command("prompt", "explain", *asked)
+    assert told.out.count("a large red heart") + told.out.count("a large blue heart") >= 5
+    pictures = command("prompt", "explain", *asked, "--json").data["pictures"]
+    made = command("generate", *asked, "--steps", 1, "--json", "--out", "made")
+    assert made.code == 0
+    shown = [command("show", image["path"]).out for image in made.data["images"]]
+    assert all(picture["prompt"] in text for picture, text in zip(pictures, shown, strict=True))
+    again = command("generate", "--from", made.data["images"][3]["path"], "--out", "again.png", "--json")
+    assert again.data["images"][0]["pixels_sha256"] == made.data["images"][3]["pixels_sha256"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said", "hint"),
+    [
+        (("a __colur__",), "Unknown wildcard: `colur`", "nearest: colour"),
+        (("a", "--style", "bik"), "Unknown style: `bik`", "nearest: big"),
+        (("a", "--wildcard-seed", 1), "Wildcard seed 1 has no effect", "leave it out"),
+    ],
+)
+def test_a_name_that_is_not_here_is_told_with_the_nearest(
+    command: Command, arguments: tuple[str, ...], said: str, hint: str
+) -> None:
+    Path("wildcards").mkdir()
+    Path("wildcards/colour.txt").write_text("red\n")
+    Path("styles.csv").write_text("name,prompt,negative_prompt\nbig,large,\n")
+    ran = command("generate", *arguments)
+    assert (ran.code, said in ran.err, hint in ran.err) == (3, True, True)

@@ -17,6 +17,7 @@ _OPTIONS = {
     "height": "--size",
     "arguments": "--set",
     "adapters": "--lora",
+    "styles": "--style",
     "embeddings": "--embedding",
     "output_format": "--format",
     "deadline_seconds": "--deadline",

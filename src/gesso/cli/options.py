@@ -47,6 +47,17 @@ Weighting = Annotated[
     str | None,
     _option("What weights in prompts do.", panel=_PICTURE, metavar="original|no-norm|comfyui|ignore"),
 ]
+Style = Annotated[
+    list[str] | None,
+    _option("A style to put round the prompts; may be repeated.", "--style", panel=_PICTURE, metavar="NAME"),
+]
+Dynamic = Annotated[
+    bool | None,
+    _option("Choose of {a|b} and __name__ in prompts.", "--dynamic/--no-dynamic", panel=_PICTURE),
+]
+WildcardSeed = Annotated[
+    int | None, _option("By which that is chosen; else by the picture's seed.", panel=_PICTURE, metavar="N")
+]
 Size = Annotated[str | None, _option("Pixels, for example 512x768.", panel=_PICTURE, metavar="WxH")]
 Seed = Annotated[int | None, _option("Where chance starts; drawn if left out.", panel=_PICTURE, metavar="N")]
 Count = Annotated[int | None, _option("How many pictures, from seeds that follow.", panel=_PICTURE, metavar="N")]

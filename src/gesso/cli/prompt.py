@@ -1,4 +1,4 @@
-"""`gesso prompt explain`: how a prompt is read."""
+"""`gesso prompt`: how a prompt is read, and the styles and wildcards that it may name."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -11,9 +11,15 @@ from gesso.cli.output import AsJson, one_line, print_columns, print_json, print_
 from gesso.core.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from gesso.core.requests import ResolvedImageRequest
     from gesso.engine.explaining import ExplainedPiece, ExplainedText, Explanation
 
 _SHOWN_SPANS = 3
+_SHOWN_CHARACTERS = 60
+_STYLE_FIELDS = ("name", "prompt", "negative_prompt", "path")
 
 app = typer.Typer(cls=Commands, help="The language of prompts.", no_args_is_help=False)
 
@@ -30,11 +36,16 @@ def explain(
     negative: options.Negative = None,
     dialect: options.Dialect = None,
     weighting: options.Weighting = None,
+    style: options.Style = None,
+    dynamic: options.Dynamic = None,
+    wildcard_seed: options.WildcardSeed = None,
+    seed: options.Seed = None,
+    count: options.Count = None,
     model: options.Model = None,
     steps: options.Steps = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show which words are read at which steps, in which chunk and at which weight."""
+    """Show which words are read at which steps, in which chunk and at which weight; and what was chosen for that."""
     if prompt is None:
         raise UsageError("There is no prompt", hint='say which: `gesso prompt explain "a (red:1.2) circle"`')
     asked = {
@@ -42,6 +53,11 @@ def explain(
         "negative_prompt": negative,
         "dialect": dialect,
         "weighting": weighting,
+        "styles": tuple(style) if style else None,
+        "dynamic": dynamic,
+        "wildcard_seed": wildcard_seed,
+        "seed": seed,
+        "count": count,
         "model": model,
         "steps": steps,
     }
@@ -58,12 +74,63 @@ def explain(
     if as_json:
         print_json(_entry(found))
         return
+    if found.resolved.styles or found.resolved.dynamic:
+        print_columns(("picture", "seed", "prompt", "negative prompt"), [_wording(*each) for each in _pictures(found)])
+        print()
     print_columns(("text", "steps", "chunk", "tokens", "weight", "words"), _rows(found))
     for adapter in found.adapters:
         text, denoiser = adapter.text_encoder_weight, adapter.weight
         print(f"adapter {adapter.name}: {denoiser:g} in the denoiser, {text:g} in the text encoders")
     size = "" if found.chunk_size is None else f", chunks of {found.chunk_size} tokens"
     print(f"dialect {found.resolved.dialect}, weighting {found.resolved.weighting}{size}")
+
+
+@app.command()
+def styles(context: typer.Context, as_json: AsJson = False) -> None:
+    """List the styles that `--style` takes."""
+    from gesso.engine.texts.styles import Styles
+
+    known = Styles(settings_of(context).style_files)
+    found = known.all().values()
+    _warn_of(known.broken())
+    if as_json:
+        print_json([{field: getattr(style, field) for field in _STYLE_FIELDS} for style in found])
+        return
+    rows = [(style.name, one_line(style.prompt), one_line(style.negative_prompt), str(style.path)) for style in found]
+    print_columns(("name", "prompt", "negative prompt", "file"), rows)
+
+
+@app.command()
+def wildcards(context: typer.Context, as_json: AsJson = False) -> None:
+    """List what `__name__` in a prompt chooses from."""
+    from gesso.engine.texts.wildcards import Wildcards
+
+    known = Wildcards(settings_of(context).wildcard_folders)
+    found = known.lists().values()
+    _warn_of(known.broken())
+    if as_json:
+        print_json([{"name": each.name, "values": list(each.values), "path": each.path} for each in found])
+        return
+    rows = [
+        (each.name, str(len(each.values)), one_line(", ".join(each.values))[:_SHOWN_CHARACTERS], str(each.path))
+        for each in found
+    ]
+    print_columns(("name", "values", "which", "file"), rows)
+
+
+def _warn_of(broken: "Mapping[Path, str]") -> None:
+    for path, reason in broken.items():
+        print_warning(f"`{path}` could not be read: {reason}")
+
+
+def _pictures(found: "Explanation") -> "Iterator[tuple[int, ResolvedImageRequest]]":
+    for index in range(found.resolved.count):
+        yield index, found.resolved.for_image(index)
+
+
+def _wording(index: int, image: "ResolvedImageRequest") -> tuple[str, str, str, str]:
+    seed = image.seed if image.wildcard_seed is None else image.wildcard_seed
+    return str(index), str(seed), one_line(image.prompt), one_line(image.negative_prompt)
 
 
 def _rows(found: "Explanation") -> list[tuple[str, ...]]:
@@ -105,6 +172,10 @@ def _entry(found: "Explanation") -> dict[str, Any]:
         "steps": resolved.steps,
         "prompt": resolved.prompt,
         "negative_prompt": resolved.negative_prompt,
+        "pictures": [
+            {"seed": image.seed, "prompt": image.prompt, "negative_prompt": image.negative_prompt}
+            for _, image in _pictures(found)
+        ],
         "chunk_size": found.chunk_size,
         "texts": [
             {

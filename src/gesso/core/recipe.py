@@ -155,6 +155,10 @@ class Run(Kept):
     """Calls that overflowed in half precision, such as `vae.decode`."""
 
 
+_TEXTS = frozenset({"prompt", "negative_prompt", "styles", "dynamic", "wildcard_seed"})
+"""Fields of a request that decide what is read."""
+
+
 class Recipe(Kept):
     """`{schema, asked, resolved, run}` as stored in a picture."""
 
@@ -174,7 +178,8 @@ class Recipe(Kept):
 
         Words of other prompts than the picture's may be names of other embeddings. Adapters that the prompt named are
         adapters of the request then, and leave it with the prompt. How prompts are read is kept, but for another model,
-        which may read plain text only.
+        which may read plain text only. Prompts are taken as they were decided, with nothing left to choose; but where
+        one of them or the styles are others, all are taken as they were asked for, and chosen by the same seed.
         """
         image = self.resolved.for_image(self.run.index)
         noise: dict[str, Any] = {"seed": self.run.seed, "noise_source": image.noise_source, "count": 1}
@@ -182,7 +187,9 @@ class Recipe(Kept):
             noise["variation_seed"] = image.variation_seed
         if not {"model", "dialect"} & overrides.keys():
             noise |= {"dialect": image.dialect, "weighting": image.weighting}
-        kept = [adapter for adapter in image.adapters if "prompt" not in overrides or not adapter.from_prompt]
+        as_asked = bool((image.styles or image.dynamic) and overrides.keys() & _TEXTS)
+        left = as_asked or "prompt" in overrides
+        kept = [adapter for adapter in image.adapters if not (left and adapter.from_prompt)]
         if image.adapters:
             noise["adapters"] = [adapter.use().model_dump() for adapter in kept]
         embeddings = image.embeddings
@@ -191,7 +198,13 @@ class Recipe(Kept):
         else:
             noise["embeddings_by_name"] = False
         noise["embeddings"] = [embedding.model_dump() for embedding in embeddings]
-        noise["prompt"] = image.prompt
+        if as_asked:
+            noise["wildcard_seed"] = image.wildcard_seed
+        else:
+            noise["prompt"] = image.prompt
+        if not overrides.keys() & _TEXTS:
+            noise |= {"styles": (), "wildcard_seed": None, "dynamic": False}
+            noise["negative_prompt"] = image.negative_prompt or self.asked.negative_prompt
         vaes: dict[str, Any] = {} if "model" in overrides else image.vaes()
         if "vae" in overrides:  # both directions, whatever was asked of one
             vaes = {"vae_decoder": None, "vae_encoder": None}

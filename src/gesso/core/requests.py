@@ -174,6 +174,12 @@ class ImageRequest(Value):
     negative_prompt: str | None = None
     dialect: PromptDialect | None = None
     """How the prompts are read; `None` is `gesso` where the model's text encoders take weights, `plain` elsewhere."""
+    styles: tuple[str, ...] = ()
+    """Texts that go round the prompts, by name, one after the other; `gesso prompt styles` shows them."""
+    dynamic: bool | None = None
+    """Whether each picture chooses of `{a|b}` and `__name__` in its prompts; `None`: in the dialect `gesso` only."""
+    wildcard_seed: int | None = None
+    """Picture `i` chooses by `wildcard_seed + i`; `None` is its own seed."""
     weighting: Weighting | None = None
     """What weights in the prompts do; `None` is `comfyui` in that dialect and `original` in the others."""
     model: str | None = None
@@ -247,10 +253,21 @@ class ImageRequest(Value):
     """Give up this long after the request was accepted."""
 
 
+class PictureWords(Value):
+    """What one picture of a request reads, where each reads a text of its own. The fields are the request's."""
+
+    prompt: str
+    negative_prompt: str
+    adapters: tuple[ResolvedAdapter, ...]
+    embeddings: tuple[ResolvedEmbedding, ...]
+    missing: tuple[str, ...]
+
+
 class ResolvedImageRequest(Value):
     """What was decided. Made by `gesso.engine.resolve` as a pure function of request, model facts and settings."""
 
     prompt: str
+    """The text that is read, styles and choices made; of the first picture, where there are `words`."""
     negative_prompt: str
     model: str
     family: str
@@ -305,16 +322,35 @@ class ResolvedImageRequest(Value):
     dynamic_thresholding: DynamicThresholding | None = None
     missing: tuple[str, ...] = ()
     """Networks that the prompt asked for and that are left out: AUTOMATIC1111 goes on without them."""
+    styles: tuple[str, ...] = ()
+    """Whose texts are in the prompts."""
+    dynamic: bool = False
+    """Whether something in the prompts was chosen."""
+    wildcard_seed: int | None = None
+    """By which that was; `None` is the picture's own seed."""
+    words: tuple[PictureWords, ...] = ()
+    """Of each picture, where not all read the same."""
 
     def vaes(self) -> dict[str, Any]:
         """The fields of a request that asks for exactly these VAEs."""
         chosen = {"vae_decoder": self.vae_decoder, "vae_encoder": self.vae_encoder}
         return {"vae": None} | {name: OWN_VAE if vae is None else vae.model_dump() for name, vae in chosen.items()}
 
+    def read_by(self, index: int) -> "ResolvedImageRequest":
+        """This request with the texts of picture `index` for those of all."""
+        if not self.words:
+            return self
+        words = self.words[index]
+        return self.model_copy(
+            update={name: getattr(words, name) for name in PictureWords.model_fields} | {"words": ()}
+        )
+
     def for_image(self, index: int) -> "ResolvedImageRequest":
         """The request that makes only picture `index` of this one."""
-        counted = "variation_seed" if self.variation_strength else "seed"
-        return self.model_copy(update={counted: (getattr(self, counted) + index) % (MAX_SEED + 1), "count": 1})
+        counted = ["variation_seed" if self.variation_strength else "seed"]
+        counted += [] if self.wildcard_seed is None else ["wildcard_seed"]
+        seeds = {name: (getattr(self, name) + index) % (MAX_SEED + 1) for name in counted}
+        return self.read_by(index).model_copy(update=seeds | {"count": 1})
 
 
 DELIVERY_FIELDS = frozenset({"priority", "owner", "output_format", "deadline_seconds"})

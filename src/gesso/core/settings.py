@@ -80,6 +80,10 @@ class Settings(BaseSettings):
     """Models kept in memory; the least recently used leaves first."""
     vae_tiling_above_px: int = Field(default=2048 * 2048, ge=64 * 64)
     """Pictures with more pixels than this are decoded in tiles."""
+    wildcard_folders: tuple[Path, ...] = (Path("wildcards"),)
+    """Folders of lists that `__name__` in a prompt chooses from, in order."""
+    style_files: tuple[Path, ...] = (Path("styles.csv"), Path("styles"))
+    """Files of styles, and folders of such, in order."""
     previews: bool = False
     safety_checker: bool = False
     """Load and run the checker that some old model folders bring."""

@@ -49,7 +49,7 @@ class ExplainedText:
 
 @dataclass(frozen=True, kw_only=True)
 class Explanation:
-    """How the prompts of a request are read.
+    """How the prompts of a request are read: those of its first picture.
 
     Attributes:
         chunk_size: tokens of a chunk at most; `None` where texts are not divided.

@@ -10,7 +10,6 @@ from typing import Any, Protocol
 import torch
 
 from gesso.components.journal import Journal
-from gesso.components.metering import Meter
 from gesso.components.scope import ImageScope, entered
 from gesso.components.state import CallState
 from gesso.components.trace import Placements, TraceRecorder
@@ -28,8 +27,9 @@ from gesso.engine.hosted_model import HostedModel, hosted_component
 from gesso.engine.inversions import AppliedInversions
 from gesso.engine.make import all_states, call_states, make_image, picture_of, tiled_vaes
 from gesso.engine.pool import ImagePool
+from gesso.engine.preparation import Prepared, TextOfPictures, texts_of
 from gesso.engine.previews import Preview
-from gesso.engine.prompting import Conditioning, conditioning
+from gesso.engine.prompting import conditioning
 from gesso.engine.resume import RequestJournal
 from gesso.engine.streams import news
 from gesso.engine.vaes import ChosenVaes
@@ -46,12 +46,14 @@ class Workshop(Protocol):
         """The model of a request, in memory for the length of the block; `job` is told of the loading."""
         ...
 
-    def applied(self, model: HostedModel, job: "Job") -> AbstractContextManager[AppliedAdapters]:
-        """The adapters of a request on its model, for the length of the block; `job` is told what does not fit."""
+    def applied(
+        self, model: HostedModel, resolved: ResolvedImageRequest, job: "Job"
+    ) -> AbstractContextManager[AppliedAdapters]:
+        """The adapters of a text on its model, for the length of the block; `job` is told what does not fit."""
         ...
 
-    def inversions(self, model: HostedModel, job: "Job") -> AppliedInversions:
-        """The embeddings of a request on its model; `job` is told of those without effect."""
+    def inversions(self, model: HostedModel, resolved: ResolvedImageRequest, job: "Job") -> AppliedInversions:
+        """The embeddings of a text on its model; `job` is told of those without effect."""
         ...
 
     def vaes(self, model: HostedModel, job: "Job") -> AbstractContextManager[ChosenVaes]:
@@ -91,17 +93,19 @@ class Job:
     _started: int = 0
     _ended: int = 0
     _model: HostedModel | None = None
-    _adapters: AppliedAdapters | None = None
-    _embedding_reports: tuple[EmbeddingReport, ...] = ()
-    _conditioning: Conditioning | None = None
     _vaes: ChosenVaes | None = None
     _preview: Preview | None = None
-    _conditioning_trace: TraceRecorder = field(default_factory=TraceRecorder)
-    _first_meter: Meter = field(default_factory=Meter)
+    _texts: dict[int, TextOfPictures] = field(default_factory=dict[int, TextOfPictures])
+    _prepared_first: bool = False
+    _adapter_reports: dict[str, AdapterReport] = field(default_factory=dict[str, AdapterReport])
+    _embedding_reports: dict[str, EmbeddingReport] = field(default_factory=dict[str, EmbeddingReport])
     _warnings: list[str] = field(default_factory=list)
     _error: BaseException | None = None
     _resources: ExitStack = field(default_factory=ExitStack)
     _timer: threading.Timer | None = None
+
+    def __post_init__(self) -> None:
+        self._texts = texts_of(self.handle.resolved, self.indices)
 
     @property
     def priority(self) -> int:
@@ -111,8 +115,8 @@ class Job:
         return 0 if self._error is not None else len(self.indices) - self._started
 
     def ready(self) -> bool:
-        """The first picture loads the model and computes the conditioning for all."""
-        return self.remaining() > 0 and (self._started == 0 or self._conditioning is not None)
+        """The first picture loads the model and computes the conditioning for all that read the same."""
+        return self.remaining() > 0 and (self._started == 0 or self._prepared_first)
 
     def started(self) -> int:
         return self._started
@@ -163,41 +167,58 @@ class Job:
             drop_frames(error)  # they hold networks and latents, and whoever keeps the handle keeps the error
             self.fail(error if isinstance(error, Exception) else _exited(error))
         finally:
+            text = self._texts[index]
             with self._lock:
                 self._ended += 1
+                text.users -= 1
+                unused = text.users == 0
+            if unused:
+                text.close()
             self._finish_if_ended()
 
     def _make(self, index: int) -> None:
         if self._error is not None:
             return  # the request ended while this picture was being started
-        model = self._prepared()
+        model, text = self._prepared(index)
+        self._prepared_first = True
         self.studio.pool.wake()  # the conditioning is there: brothers of this picture may start
         self.handle.publish(news(ImageStarted, image=index))
-        self.handle.add_picture(self._picture(model, index))
+        self.handle.add_picture(self._picture(model, text, index))
         self.handle.publish(news(ImageCompleted, image=index))
 
-    def _prepared(self) -> HostedModel:
-        if self._model is None or self._conditioning is None:
+    def _prepared(self, index: int) -> tuple[HostedModel, TextOfPictures]:
+        if self._model is None:
             self._model = self._resources.enter_context(self.studio.hosted(self.handle.resolved, self))
-            self._adapters = self._resources.enter_context(self.studio.applied(self._model, self))
             self._vaes = self._resources.enter_context(self.studio.vaes(self._model, self))
             self._preview = self._resources.enter_context(self.studio.preview(self._model, self))
-            scope = self._scope(self._model, self.indices[0], trace=self._conditioning_trace)
-            scope.journal = self._calls(self._model, "conditioning")
-            inversions = self.studio.inversions(self._model, self)
-            scope.call_states = all_states(scope.call_states, inversions.states)
-            self._embedding_reports = inversions.reports
-            try:
-                with entered(scope), scope.turn, torch.no_grad():
-                    made = conditioning(self._model, self.handle.resolved, inversions)
-                    scope.settle()
-            finally:
-                self._model.worker.leave(scope)
-            self._conditioning = made
-        return self._model
+        text = self._texts[index]
+        with text.making:
+            if text.prepared is None:
+                text.first = index
+                text.prepared = self._prepare(self._model, text, index)
+        return self._model, text
 
-    def _scope(self, model: HostedModel, index: int, *, trace: TraceRecorder) -> ImageScope:
-        resolved = self.handle.resolved
+    def _prepare(self, model: HostedModel, text: TextOfPictures, index: int) -> Prepared:
+        adapters = text.resources.enter_context(self.studio.applied(model, text.resolved, self))
+        scope = self._scope(model, text, adapters, index, trace=text.trace)
+        scope.journal = self._calls(model, text, text.name)
+        inversions = self.studio.inversions(model, text.resolved, self)
+        scope.call_states = all_states(scope.call_states, inversions.states)
+        try:
+            with entered(scope), scope.turn, torch.no_grad():
+                made = conditioning(model, text.resolved, inversions)
+                scope.settle()
+        finally:
+            model.worker.leave(scope)
+        with self._lock:
+            self._adapter_reports |= {report.model_dump_json(): report for report in adapters.reports}
+            self._embedding_reports |= {report.model_dump_json(): report for report in inversions.reports}
+        return Prepared(adapters=adapters, embeddings=inversions.reports, conditioning=made)
+
+    def _scope(
+        self, model: HostedModel, text: TextOfPictures, adapters: AppliedAdapters, index: int, *, trace: TraceRecorder
+    ) -> ImageScope:
+        resolved = text.resolved
         assert self._vaes is not None
         return ImageScope(
             request_id=self.handle.id,
@@ -209,74 +230,69 @@ class Job:
             deadline_seconds=self.handle.asked.deadline_seconds or 0.0,
             clock=model.worker.clock,
             cancel=self.handle.cancel_token,
-            call_states=self._states(model, 0.0),
+            call_states=self._states(model, adapters, 0.0),
             stand_ins=self._vaes.stand_ins,
             placements=self.placements,
-            journal=self._calls(model, f"{index:05d}"),
+            journal=self._calls(model, text, f"{index:05d}"),
             trace=trace,
             turn=Turn(self.studio.turns),
-            # What all pictures share is on the bill of the first.
-            meter=self._first_meter if index == self.indices[0] else Meter(),
+            meter=text.meter_of(index),
         )
 
-    def _states(self, model: HostedModel, share: float) -> Mapping[str, tuple[CallState, ...]]:
-        assert self._adapters is not None
-        return call_states(self._tiled(model), self._adapters, share)
+    def _states(
+        self, model: HostedModel, adapters: AppliedAdapters, share: float
+    ) -> Mapping[str, tuple[CallState, ...]]:
+        return call_states(self._tiled(model), adapters, share)
 
     def _tiled(self, model: HostedModel) -> tuple[str, ...]:
         assert self._vaes is not None
         return tiled_vaes(model, self.handle.resolved, self.studio.settings, self._vaes)
 
-    def _calls(self, model: HostedModel, name: str) -> Journal | None:
+    def _calls(self, model: HostedModel, text: TextOfPictures, name: str) -> Journal | None:
         if self.journal is None:
             return None
         # Other weights, versions or threads would mix their bytes with those that are kept.
-        return self.journal.calls(name, run=self._fingerprint(model, wait=True).model_dump_json())
+        return self.journal.calls(name, run=self._fingerprint(model, text, wait=True).model_dump_json())
 
-    def _fingerprint(self, model: HostedModel, *, wait: bool) -> Fingerprint:
-        resolved = self.handle.resolved
+    def _fingerprint(self, model: HostedModel, text: TextOfPictures, *, wait: bool) -> Fingerprint:
         return fingerprint_of(
-            resolved,
+            text.resolved,
             model.worker,
             weights=self.studio.weights_identity(model, wait=wait),
             vae_tiling=bool(self._tiled(model)),
             backend=_backends(model),
         )
 
-    def _picture(self, model: HostedModel, index: int) -> Picture:
-        assert self._conditioning is not None
-        resolved = self.handle.resolved
-        trace = TraceRecorder(before=self._conditioning_trace)
-        scope = self._scope(model, index, trace=trace)
-        scope.steering = guidance_steering(self._conditioning.steering, resolved, model, scope)
+    def _picture(self, model: HostedModel, text: TextOfPictures, index: int) -> Picture:
+        prepared = text.prepared
+        assert prepared is not None
+        trace = TraceRecorder(before=text.trace)
+        scope = self._scope(model, text, prepared.adapters, index, trace=trace)
+        scope.steering = guidance_steering(prepared.conditioning.steering, text.resolved, model, scope)
         try:
             with scope.turn:
                 image = make_image(
                     model,
-                    resolved.for_image(index),
-                    self._conditioning.arguments,
+                    self.handle.resolved.for_image(index),
+                    prepared.conditioning.arguments,
                     scope,
                     publish=self.handle.publish,
                     warn=self.warn,
                     preview=self._preview,
-                    states=partial(self._states, model),
+                    states=partial(self._states, model, prepared.adapters),
                 )
         finally:
             model.worker.leave(scope)
-        fingerprint = self._fingerprint(model, wait=self.placements is not None)
         return picture_of(
             image,
             scope,
             asked=self.handle.asked,
-            resolved=resolved,
-            fingerprint=fingerprint,
+            resolved=text.resolved,
+            fingerprint=self._fingerprint(model, text, wait=self.placements is not None),
             warnings=tuple(self._warnings),
-            adapters=self._reports(),
-            embeddings=self._embedding_reports,
+            adapters=prepared.adapters.reports,
+            embeddings=prepared.embeddings,
         )
-
-    def _reports(self) -> tuple[AdapterReport, ...]:
-        return self._adapters.reports if self._adapters is not None else ()
 
     def _finish_if_ended(self) -> None:
         with self._lock:
@@ -284,10 +300,11 @@ class Job:
             if running or (self._error is None and self._ended < len(self.indices)) or self.handle.done():
                 return
             error = self._error
-            reports = self._reports()
+            for text in self._texts.values():
+                text.close()
             self._resources.close()
-            self._model = self._adapters = self._vaes = self._preview = self._conditioning = (
-                None  # a handle may be kept for long; a model that left shall be gone
+            self._model = self._vaes = self._preview = (
+                None  # a handle may be kept long; a model that left shall be gone
             )
             if self._timer is not None:
                 self._timer.cancel()
@@ -299,8 +316,8 @@ class Job:
                     pictures=tuple(self.handle.pictures),
                     settings=self.studio.settings,
                     warnings=warnings,
-                    adapters=reports,
-                    embeddings=self._embedding_reports,
+                    adapters=tuple(self._adapter_reports.values()),
+                    embeddings=tuple(self._embedding_reports.values()),
                 )
                 self.handle.finish(result)
             else:

@@ -61,10 +61,12 @@ def resolve(
     embeddings: Sequence[InversionFacts] = (),
     named_embeddings: Sequence[InversionFacts] = (),
     vaes: Mapping[str, VaeFacts] = MappingProxyType({}),
+    dynamic: bool = False,
 ) -> ResolvedImageRequest:
     """What will be done.
 
     Args:
+        request: with the texts of one picture, of which `dynamic` tells whether they were chosen.
         adapters: of each adapter of the request, in their order.
         adapters_in_prompt: how many of the last adapters were named in the prompt, which does not hold them any more.
         missing: networks that were named there and are left out.
@@ -80,7 +82,7 @@ def resolve(
         DeviceError: the device cannot compute in the precision asked for.
     """
     check_texts(request, facts)
-    _check_ranges(request)
+    check_ranges(request)
     _check_arguments(request, facts)
     applied = _adapters(request, facts, adapters)
     own = len(applied) - adapters_in_prompt
@@ -140,6 +142,9 @@ def resolve(
         dialect=dialect,
         weighting=weighting,
         missing=tuple(missing),
+        styles=request.styles,
+        dynamic=dynamic,
+        wildcard_seed=request.wildcard_seed,
     )
 
 
@@ -263,13 +268,15 @@ def check_texts(request: ImageRequest, facts: ModelFacts) -> None:
             )
 
 
-def _check_ranges(request: ImageRequest) -> None:
+def check_ranges(request: ImageRequest) -> None:
+    """Raises `InputError` for a number that nothing can be done with."""
     ranges: tuple[tuple[str, float | None, float, float], ...] = (
         ("steps", request.steps, 1, MAX_STEPS),
         ("count", request.count, 1, MAX_COUNT),
         ("seed", request.seed, 0, MAX_SEED),
         ("eta seed offset", request.eta_seed_offset, 0, MAX_SEED),
         ("variation seed", request.variation_seed, 0, MAX_SEED),
+        ("wildcard seed", request.wildcard_seed, 0, MAX_SEED),
         ("variation strength", request.variation_strength, 0, 1),
         ("guidance", request.guidance, 0, 1000),
         ("guidance rescale", request.guidance_rescale, 0, 1),

@@ -43,6 +43,9 @@ from gesso.engine.previews import Preview, linear_preview, tiny_preview
 from gesso.engine.resolve import resolve
 from gesso.engine.resume import RequestJournal
 from gesso.engine.streams import Dispatcher, news
+from gesso.engine.texts.styles import Styles
+from gesso.engine.texts.wildcards import Wildcards
+from gesso.engine.texts.wording import Worder
 from gesso.engine.vae_files import VaeFacts, VaeFiles
 from gesso.engine.vaes import ChosenVaes, HostedVae, chosen_vaes, host_vae
 from gesso.models import load as model_loading
@@ -74,6 +77,9 @@ class Studio:
         self._identities = Identities(self.settings.cache_folder)
         self._adapter_files = AdapterFiles(self.store, self._identities)
         self._inversion_files = InversionFiles(self.store, self._identities)
+        self.styles = Styles(self.settings.style_files)
+        self.wildcards = Wildcards(self.settings.wildcard_folders)
+        self._worder = Worder(self.styles, self.wildcards)
         self._adapters = AdapterShelf()
         self._models = ModelCache[HostedModel](max_models=self.settings.max_models)
         self._vae_files = VaeFiles(self.store, self._identities, self.settings.cache_folder)
@@ -133,7 +139,7 @@ class Studio:
         """
         self._refuse_forked()
         fields: dict[str, Any] = resolved.model_dump() | {"adapters": [adapter.use() for adapter in resolved.adapters]}
-        fields |= resolved.vaes()
+        fields |= resolved.vaes() | {"styles": (), "dynamic": False, "wildcard_seed": None}  # the texts are decided
         decided = {name: fields[name] for name in ImageRequest.model_fields if name in fields}
         self.resolve(ImageRequest(**decided, embeddings_by_name=False))
         return self._start(asked, resolved, placements=placements, indices=[index])
@@ -145,26 +151,33 @@ class Studio:
         facts = facts_of(description, asked=asked, parts=request.parts)
         device = choose.choose(request.device if request.device is not None else self.settings.device)
         seed, variation_seed = (secrets.randbelow(MAX_SEED + 1) for _ in range(2))
-        own = request.adapters
-        networks = named_networks(request, facts, self._adapter_files)
-        request = networks.request
-        named: list[InversionFacts] = []
-        if request.embeddings_by_name:
-            named, _ = self._inversion_files.named_in((request.prompt, request.negative_prompt or ""))
-        return resolve(
-            request,
-            facts,
-            device,
-            self.settings,
-            seed=seed,
-            variation_seed=variation_seed,
-            adapters=[self._adapter_files.facts(use) for use in own] + list(networks.adapters),
-            adapters_in_prompt=len(networks.adapters),
-            missing=networks.missing,
-            embeddings=[self._inversion_files.facts(use) for use in request.embeddings],
-            named_embeddings=named,
-            vaes=self._vae_files.chosen(request, description),
-        )
+        vaes = self._vae_files.chosen(request, description)
+
+        def decided(request: ImageRequest, dynamic: bool) -> ResolvedImageRequest:
+            """What will be done of a request whose texts are those of a picture."""
+            own = request.adapters
+            networks = named_networks(request, facts, self._adapter_files)
+            request = networks.request
+            named: list[InversionFacts] = []
+            if request.embeddings_by_name:
+                named, _ = self._inversion_files.named_in((request.prompt, request.negative_prompt or ""))
+            return resolve(
+                request,
+                facts,
+                device,
+                self.settings,
+                seed=seed,
+                variation_seed=variation_seed,
+                adapters=[self._adapter_files.facts(use) for use in own] + list(networks.adapters),
+                adapters_in_prompt=len(networks.adapters),
+                missing=networks.missing,
+                embeddings=[self._inversion_files.facts(use) for use in request.embeddings],
+                named_embeddings=named,
+                vaes=vaes,
+                dynamic=dynamic,
+            )
+
+        return self._worder.each(request, facts, decided, seed=seed)
 
     def explain(self, request: ImageRequest) -> Explanation:
         """How the prompts of a request would be read. Raises like `submit`; no network is loaded."""
@@ -219,7 +232,8 @@ class Studio:
         resolved = job.handle.resolved
         if job.handle.asked.variation_seed is not None and not resolved.variation_strength:
             job.warn(f"Variation seed {resolved.variation_seed} has no effect at variation strength 0")
-        for tag in resolved.missing:
+        texts = resolved.words or (resolved,)
+        for tag in dict.fromkeys(tag for text in texts for tag in text.missing):
             job.warn(f"`{tag}` of the prompt is left out: there is no such network here")
         if resolved.dialect is PromptDialect.PLAIN and job.handle.asked.dialect is None and "<lora:" in resolved.prompt:
             job.warn(f"`{resolved.model}` reads prompts as plain text, `<lora:…>` too: use `--lora`")
@@ -275,14 +289,15 @@ class Studio:
             listener=logger.warning,
         )
 
-    def applied(self, model: HostedModel, job: Job) -> AbstractContextManager[AppliedAdapters]:
-        """The adapters of a request on its model, read and fitted, for the length of the block."""
-        return applied(model, job.handle.resolved, self._adapters, self._adapter_files, job.warn)
+    def applied(
+        self, model: HostedModel, resolved: ResolvedImageRequest, job: Job
+    ) -> AbstractContextManager[AppliedAdapters]:
+        """The adapters of a text on its model, read and fitted, for the length of the block."""
+        return applied(model, resolved, self._adapters, self._adapter_files, job.warn)
 
-    def inversions(self, model: HostedModel, job: Job) -> AppliedInversions:
-        """The embeddings of a request on its model."""
-        asked, resolved = job.handle.asked, job.handle.resolved
-        return apply_inversions(model.facts, asked, resolved, self._inversion_files, job.warn)
+    def inversions(self, model: HostedModel, resolved: ResolvedImageRequest, job: Job) -> AppliedInversions:
+        """The embeddings of a text on its model."""
+        return apply_inversions(model.facts, job.handle.asked, resolved, self._inversion_files, job.warn)
 
     def vaes(self, model: HostedModel, job: Job) -> AbstractContextManager[ChosenVaes]:
         """The VAEs of a request that stand in for its model's own, hosted for the length of the block."""

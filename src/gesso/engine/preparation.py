@@ -1,0 +1,71 @@
+"""What the pictures that read one text share: its adapters, embeddings and conditioning."""
+
+import threading
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+
+from gesso.components.metering import Meter
+from gesso.components.trace import TraceRecorder
+from gesso.core.recipe import EmbeddingReport
+from gesso.core.requests import ResolvedImageRequest
+from gesso.engine.adapters import AppliedAdapters
+from gesso.engine.prompting import Conditioning
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """A text that is ready to be painted."""
+
+    adapters: AppliedAdapters
+    embeddings: tuple[EmbeddingReport, ...]
+    conditioning: Conditioning
+
+
+@dataclass(eq=False, kw_only=True)
+class TextOfPictures:
+    """One text of a request, and how many of its pictures still need it.
+
+    Attributes:
+        resolved: the request as those pictures read it.
+        name: under which a journal keeps its calls.
+        trace: of its conditioning.
+        meter: of the picture that makes it, once one has begun to.
+    """
+
+    resolved: ResolvedImageRequest
+    name: str
+    users: int = 0
+    trace: TraceRecorder = field(default_factory=TraceRecorder)
+    making: threading.Lock = field(default_factory=threading.Lock)
+    resources: ExitStack = field(default_factory=ExitStack)
+    prepared: Prepared | None = None
+    first: int | None = None
+    meter: Meter = field(default_factory=Meter)
+
+    def meter_of(self, index: int) -> Meter:
+        """What all of its pictures share is on the bill of the first."""
+        return self.meter if index == self.first else Meter()
+
+    def close(self) -> None:
+        """No picture needs it any more."""
+        self.resources.close()
+        self.prepared = None
+
+
+def texts_of(resolved: ResolvedImageRequest, indices: list[int]) -> dict[int, TextOfPictures]:
+    """The text of each picture; pictures that read the same share one."""
+    if not resolved.words:
+        text = TextOfPictures(resolved=resolved, name="conditioning", users=len(indices))
+        return dict.fromkeys(indices, text)
+    firsts: dict[object, int] = {}
+    found: dict[int, TextOfPictures] = {}
+    texts: dict[int, TextOfPictures] = {}
+    for index, words in enumerate(resolved.words):
+        firsts.setdefault(words.model_dump_json(), index)
+    for index in indices:
+        first = firsts[resolved.words[index].model_dump_json()]
+        if first not in texts:
+            texts[first] = TextOfPictures(resolved=resolved.read_by(first), name=f"conditioning-{first:05d}")
+        texts[first].users += 1
+        found[index] = texts[first]
+    return found

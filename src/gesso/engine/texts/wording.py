@@ -1,0 +1,146 @@
+"""From what was asked to the texts of each picture: styles round the prompts, then choices by the picture's seed."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from gesso.core.errors import InputError
+from gesso.core.requests import MAX_SEED, ImageRequest, PictureWords, PromptDialect, ResolvedImageRequest
+from gesso.engine.facts import ModelFacts
+from gesso.engine.prompt.choices import Template, parse_template
+from gesso.engine.prompt.choosing import Chooser, check_names, has_choices
+from gesso.engine.resolve import check_ranges, check_texts, dialect_of
+from gesso.engine.texts.styles import Styles, styled
+from gesso.engine.texts.wildcards import Lookup, Wildcards
+
+MAX_CHOSEN = 10_000
+"""Pictures of a request whose texts are chosen: all of them are, before the first is made."""
+
+
+@dataclass(frozen=True)
+class Wording:
+    """The texts of a picture."""
+
+    prompt: str
+    negative_prompt: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wordings:
+    """The texts of all pictures of a request: one for each, or one for all."""
+
+    texts: tuple[Wording, ...]
+    dynamic: bool
+    """Whether chance had a say."""
+
+
+def wordings(
+    request: ImageRequest, dialect: PromptDialect, styles: Styles, wildcards: Wildcards, *, seed: int
+) -> Wordings:
+    """What the pictures of a request read.
+
+    Args:
+        seed: of the first picture.
+
+    Raises:
+        UnknownNameError: a style or a wildcard that is not here, whether it would be chosen or not.
+        InputError: choices that cannot be made, or a seed for them where nothing is chosen.
+    """
+    named = styles.named(request.styles)
+    prompt = styled(request.prompt, [style.prompt for style in named])
+    negative = styled(request.negative_prompt or "", [style.negative_prompt for style in named])
+    dynamic = dialect is PromptDialect.GESSO if request.dynamic is None else request.dynamic
+    templates = [parse_template(text) for text in (prompt, negative)] if dynamic else []
+    if not any(has_choices(template) for template in templates):
+        if request.wildcard_seed is not None:
+            raise InputError(
+                f"Wildcard seed {request.wildcard_seed} has no effect: nothing in the prompts is chosen",
+                hint="leave it out, or write `{a|b}` or `__name__`"
+                + ("" if dynamic else f"; the dialect `{dialect}` reads these with `--dynamic` only"),
+            )
+        return Wordings(texts=(Wording(prompt, negative),), dynamic=False)
+    if request.count > MAX_CHOSEN:
+        raise InputError(
+            f"{request.count:,} pictures of one request would each choose their texts",
+            hint=f"ask for {MAX_CHOSEN:,} at most at a time",
+        )
+    lookup = wildcards.lookup()
+    for template in templates:
+        check_names(template, lookup)
+    unescape = dialect in (PromptDialect.PLAIN, PromptDialect.COMFYUI)
+    texts = [
+        _chosen(templates, lookup, seed=seed_of(request, index, seed), unescape=unescape)
+        for index in range(request.count)
+    ]
+    return Wordings(texts=tuple(texts) if len(set(texts)) > 1 else (texts[0],), dynamic=True)
+
+
+def seed_of(request: ImageRequest, index: int, seed: int) -> int:
+    """The seed by which the texts of picture `index` are chosen: the picture's own, unless the request has another."""
+    if request.wildcard_seed is not None:
+        return (request.wildcard_seed + index) % (MAX_SEED + 1)
+    # All variations of a picture have its seed.
+    return seed if request.variation_strength else (seed + index) % (MAX_SEED + 1)
+
+
+def _chosen(templates: list[Template], lookup: Lookup, *, seed: int, unescape: bool) -> Wording:
+    texts = (
+        Chooser(lookup, seed=seed, what=what, unescape=unescape).text(template)
+        for what, template in zip(("prompt", "negative prompt"), templates, strict=True)
+    )
+    return Wording(*texts)
+
+
+Decide = Callable[[ImageRequest, bool], ResolvedImageRequest]
+"""A request with the texts of one picture, and whether they were chosen → what will be done."""
+
+_OF_A_PICTURE = frozenset(PictureWords.model_fields)
+
+
+class Worder:
+    """Decides requests text by text."""
+
+    def __init__(self, styles: Styles, wildcards: Wildcards) -> None:
+        self._styles = styles
+        self._wildcards = wildcards
+
+    def each(self, request: ImageRequest, facts: ModelFacts, decide: Decide, *, seed: int) -> ResolvedImageRequest:
+        """What will be done of a request, every text of it looked at.
+
+        Args:
+            seed: used if the request has none.
+
+        Raises:
+            InputError: as `wordings` and `decide` do; or pictures would differ in more than their texts, because
+                some of these name an adapter that is sampled otherwise.
+        """
+        check_texts(request, facts)
+        check_ranges(request)
+        first_seed = request.seed if request.seed is not None else seed
+        found = wordings(request, dialect_of(request, facts), self._styles, self._wildcards, seed=first_seed)
+        decided = {text: decide(_worded(request, text), found.dynamic) for text in dict.fromkeys(found.texts)}
+        first = decided[found.texts[0]]
+        if len(found.texts) == 1:
+            return first
+        common = first.model_dump(exclude=set(_OF_A_PICTURE))
+        for text, other in decided.items():
+            differing = [
+                name for name, value in other.model_dump(exclude=set(_OF_A_PICTURE)).items() if value != common[name]
+            ]
+            if differing:
+                names = " and ".join(f"`{name}`" for name in differing)
+                raise InputError(
+                    f"`{text.prompt}` asks for other {names} than `{found.texts[0].prompt}`",
+                    hint=f"say which for all pictures: {names}",
+                )
+        words = {text: _words(one) for text, one in decided.items()}
+        return first.model_copy(update={"words": tuple(words[text] for text in found.texts)})
+
+
+def _worded(request: ImageRequest, text: Wording) -> ImageRequest:
+    if (request.prompt, request.negative_prompt or "") == (text.prompt, text.negative_prompt):
+        return request
+    return request.model_copy(update={"prompt": text.prompt, "negative_prompt": text.negative_prompt})
+
+
+def _words(resolved: ResolvedImageRequest) -> PictureWords:
+    return PictureWords.model_validate({name: getattr(resolved, name) for name in _OF_A_PICTURE})
