@@ -15,11 +15,14 @@ from PIL import Image
 import zoo
 from gesso.components.call import Call
 from gesso.core.recipe import Recipe
+from gesso.core.registry import load_dotted
 from gesso.core.requests import ImageRequest
 from gesso.core.settings import Settings, load_settings
 from gesso.devices.cpu import CpuDevice
+from gesso.engine.facts import facts_of
 from gesso.engine.handle import Handle, Result
 from gesso.engine.studio import Studio
+from gesso.models.folder import describe
 
 
 def settings(**fields: Any) -> Settings:
@@ -106,6 +109,39 @@ def mixed_requests(model: Path | str, count: int, **fields: Any) -> list[ImageRe
         )
         for index in range(count)
     ]
+
+
+class PlainModel:
+    """What conditioning needs of a model, from a plain pipeline."""
+
+    def __init__(self, pipeline: Any) -> None:
+        self.pipeline = pipeline
+        self.init_options = dict(pipeline.config)
+        self.device, self.dtype = torch.device("cpu"), torch.float32
+
+    def network(self, name: str) -> Any:
+        return getattr(self.pipeline, name, None)
+
+    tokenizer = network
+
+    def part(self, path: str) -> Any:
+        name, _, inner = path.partition(".")
+        return getattr(self.pipeline, name).get_submodule(inner)
+
+
+def plain_embeddings(pipeline: Any, kind: str, prompt: str, *, guidance: float) -> dict[str, Any]:
+    """The conditioning of a first-class family, by plain networks, as arguments of its pipelines."""
+    description = describe(zoo.saved(kind))
+    facts = facts_of(description)
+    assert description.family is not None
+    with torch.no_grad():
+        return load_dotted(description.family.conditioning)(
+            PlainModel(pipeline),
+            prompt=prompt,
+            negative_prompt="",
+            guided=guidance > facts.guided_above and not facts.distilled,
+            clip_skip=1,
+        )
 
 
 def plain_image(kind: str, embeddings: dict[str, Any], *, scheduler: Any, seed: int, **arguments: Any) -> Image.Image:

@@ -8,7 +8,6 @@ import torch
 
 import studios
 import zoo
-from gesso.core.registry import load_dotted
 from gesso.core.requests import ImageRequest
 from gesso.engine.facts import facts_of
 from gesso.engine.samplers.scheduler import build
@@ -29,37 +28,10 @@ SAMPLERS = {
 CASES = [(kind, sampler, schedule) for kind, pairs in SAMPLERS.items() for sampler, schedule in pairs]
 
 
-class PlainModel:
-    """What conditioning needs of a model, from a plain pipeline."""
-
-    def __init__(self, pipeline: Any) -> None:
-        self.pipeline = pipeline
-        self.init_options = dict(pipeline.config)
-        self.device, self.dtype = torch.device("cpu"), torch.float32
-
-    def network(self, name: str) -> Any:
-        return getattr(self.pipeline, name, None)
-
-    tokenizer = network
-
-    def part(self, path: str) -> Any:
-        name, _, inner = path.partition(".")
-        return getattr(self.pipeline, name).get_submodule(inner)
-
-
 def plain(kind: str, prompt: str, sampler: str, schedule: str, *, guidance: float, seed: int, steps: int) -> Any:
-    description = describe(zoo.saved(kind))
-    facts = facts_of(description)
+    facts = facts_of(describe(zoo.saved(kind)))
     pipeline: Any = zoo.build(kind)
-    assert description.family is not None
-    with torch.no_grad():
-        embeddings = load_dotted(description.family.conditioning)(
-            PlainModel(pipeline),
-            prompt=prompt,
-            negative_prompt="",
-            guided=guidance > facts.guided_above and not facts.distilled,
-            clip_skip=1,
-        )
+    embeddings = studios.plain_embeddings(pipeline, kind, prompt, guidance=guidance)
     scheduler = build(
         sampler,
         schedule,

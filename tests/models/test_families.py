@@ -3,7 +3,8 @@ from typing import Any
 import pytest
 
 from gesso.core.registry import load_dotted
-from gesso.models.families import FAMILIES, Family, Role, Task, family_for, role_for
+from gesso.models.families import FAMILIES, Family, Role, family_for, role_for
+from gesso.models.tasks import Task
 
 EVERY = [pytest.param(family, id=family.name) for family in FAMILIES.values()]
 

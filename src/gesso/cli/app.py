@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from gesso import __version__
-from gesso.cli import bench, doctor, generate, model_store, models, primer, prompt, replay, samplers, score, show
+from gesso.cli import bench, doctor, edit, generate, model_store, models, primer, prompt, replay, samplers, score, show
 from gesso.cli.commands import Commands
 from gesso.cli.invocation import Invocation, pairs
 from gesso.core.errors import UsageError
@@ -18,6 +18,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["--help", "-h"]},
 )
 app.command()(generate.generate)
+app.command()(edit.edit)
 app.command()(samplers.samplers)
 for command in (
     model_store.scan,

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 _PICTURE = "The picture"
+_INPUT = "What it begins with"
 _SAMPLING = "How it is sampled"
 _RUNNING = "How it runs"
 _DELIVERY = "Where it goes"
@@ -64,6 +65,12 @@ Count = Annotated[int | None, _option("How many pictures, from seeds that follow
 FromImage = Annotated[
     Path | None,
     _option("Once more as this picture was made; other options override.", "--from", panel=_PICTURE, metavar="IMAGE"),
+]
+
+Image = Annotated[str | None, _option("A picture instead of noise alone.", panel=_INPUT, metavar="IMAGE")]
+Strength = Annotated[float | None, _option("How much of it may change, above 0 to 1.", panel=_INPUT, metavar="SHARE")]
+Resize = Annotated[
+    str | None, _option("How it is brought to another shape.", panel=_INPUT, metavar="crop|fill|stretch")
 ]
 
 Eta = Annotated[float | None, _option("Noise drawn anew at each step, 0 to 1.", panel=_SAMPLING, metavar="SHARE")]

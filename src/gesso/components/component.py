@@ -21,6 +21,7 @@ from gesso.components.tree import mapped, tensors
 from gesso.components.worker import DeviceWorker
 from gesso.core.errors import DeadlineError, NonFiniteError
 from gesso.core.recipe import TraceEntry
+from gesso.core.registry import load_dotted
 
 Listener = Callable[[str], None]
 """Is told, once, of what a component cannot do; called on whatever thread finds out."""
@@ -125,6 +126,13 @@ class Component:
             TypeError: the arguments do not fit the method.
         """
         scope = CURRENT.get() or ImageScope(clock=self.worker.clock)
+        known = self._layouts.get(method)
+        if known is not None and known.output is not None and kwargs.get("return_dict", True):
+            output = self._steered(scope, method, args, {**kwargs, "return_dict": False})
+            return load_dotted(known.output)(output[0])
+        return self._steered(scope, method, args, kwargs)
+
+    def _steered(self, scope: ImageScope, method: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         steering = scope.steering.get(self.name) if method == FORWARD else None
         if steering is None:
             return self._call(scope, method, args, kwargs)

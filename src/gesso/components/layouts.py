@@ -31,6 +31,8 @@ class CallLayout:
             them are two different sums, so calls agree that both hide something, or both nothing.
         alike: rows that decide shapes inside the network, such as masks whose longest it cuts all rows to. Calls agree
             where these hold the same values.
+        output: dotted name of what comes out unless the caller says `return_dict=False`, whose one field is the first
+            of the tuple that comes out else. Some pipelines say it and others of the same network do not.
     """
 
     rows: tuple[str, ...]
@@ -42,6 +44,7 @@ class CallLayout:
     alike: tuple[str, ...] = ()
     listed: Mapping[str, int] = field(default_factory=dict[str, int])
     listed_outputs: tuple[str, ...] = ()
+    output: str | None = None
     _places: dict[str, "Place"] = field(default_factory=dict[str, "Place"], init=False, repr=False, compare=False)
 
     def at(self, path: str) -> "Place":
@@ -209,7 +212,8 @@ _Z_IMAGE = CallLayout(
     timesteps=("t",),
     cast=("x", "cap_feats"),
     listed={"x": 1, "cap_feats": 32},  # `SEQ_MULTI_OF` of diffusers' transformer_z_image
-    listed_outputs=("0", "sample"),
+    listed_outputs=("0",),
+    output="diffusers.models.modeling_outputs:Transformer2DModelOutput",
 )
 _QWEN_IMAGE = CallLayout(
     rows=("hidden_states", "encoder_hidden_states", "encoder_hidden_states_mask", "guidance"),

@@ -208,5 +208,5 @@ class Recipe(Kept):
         vaes: dict[str, Any] = {} if "model" in overrides else image.vaes()
         if "vae" in overrides:  # both directions, whatever was asked of one
             vaes = {"vae_decoder": None, "vae_encoder": None}
-        asked = self.asked.model_dump() | noise | vaes | overrides
+        asked = self.asked.model_dump() | noise | vaes | image.pictures() | overrides
         return ImageRequest.model_validate(asked)

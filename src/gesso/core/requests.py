@@ -167,6 +167,41 @@ class DynamicThresholding(Value):
     """Share of the values that are brought into that range whole; the rest is cut. 0 to 1."""
 
 
+DATA = "data:"
+"""How the text of a picture begins that is given as such, and all that is kept of it in a recipe."""
+
+
+class PictureUse(Value):
+    """A picture that a request begins with, or a mask of one."""
+
+    source: str
+    """The path of a PNG, JPEG or WebP file, or a `data:` URL that holds one in base64."""
+    sha256: str | None = None
+    """Of the file's bytes; another is refused. `None` takes the file as it is."""
+
+
+class ResolvedPicture(Value):
+    """A picture that was read. The fields are those of `PictureUse`, decided."""
+
+    source: str
+    """An absolute path, or `data:` where it came with the request, of which only the digest is kept."""
+    sha256: str
+
+    def use(self) -> PictureUse:
+        """What asks for the very same again."""
+        return PictureUse(source=self.source, sha256=self.sha256)
+
+
+class Resize(StrEnum):
+    """How a picture is brought to a size of other proportions."""
+
+    CROP = "crop"
+    """Keeps them; what does not fit is cut off on both sides."""
+    FILL = "fill"
+    """Keeps them; what is missing on both sides is filled with the rows or columns of the edge."""
+    STRETCH = "stretch"
+
+
 class ImageRequest(Value):
     """What was asked. A field that is `None` is decided by the model, the machine and the settings."""
 
@@ -192,10 +227,16 @@ class ImageRequest(Value):
     """What makes pictures of latents."""
     vae_encoder: str | VaeUse | None = None
     """What makes latents of pictures."""
+    image: str | PictureUse | None = None
+    """What the picture begins with: a path or a `data:` URL. `None` begins with noise alone."""
+    strength: float | None = None
+    """How much of `image` may change: the share of the steps that is made, above 0 to 1."""
+    resize: Resize | None = None
+    """How `image` is brought to the size of the request; `None` is `crop`."""
     width: int | None = None
-    """Pixels."""
+    """Pixels; `None` is that of `image`, rounded to what the model makes, or the model's own."""
     height: int | None = None
-    """Pixels."""
+    """Pixels, likewise."""
     steps: int | None = None
     sampler: str | None = None
     """A name or alias that `gesso samplers` shows; `None` is the scheduler that the model came with."""
@@ -251,6 +292,11 @@ class ImageRequest(Value):
     owner: str = "local"
     deadline_seconds: float | None = None
     """Give up this long after the request was accepted."""
+
+    def kept(self) -> "ImageRequest":
+        """The request as a recipe keeps it: pictures that came with it are in it no more."""
+        use = self.image.source if isinstance(self.image, PictureUse) else self.image
+        return self.model_copy(update={"image": DATA}) if use is not None and use.startswith(DATA) else self
 
 
 class PictureWords(Value):
@@ -311,6 +357,10 @@ class ResolvedImageRequest(Value):
     vae_decoder: ResolvedVae | None = None
     """`None` is the model's own."""
     vae_encoder: ResolvedVae | None = None
+    image: ResolvedPicture | None = None
+    strength: float = 1.0
+    """Means nothing without `image`."""
+    resize: Resize = Resize.CROP
     adapters: tuple[ResolvedAdapter, ...] = ()
     embeddings: tuple[ResolvedEmbedding, ...] = ()
     """Those that were asked for, then those whose names stand in the prompts."""
@@ -344,6 +394,10 @@ class ResolvedImageRequest(Value):
         return self.model_copy(
             update={name: getattr(words, name) for name in PictureWords.model_fields} | {"words": ()}
         )
+
+    def pictures(self) -> dict[str, Any]:
+        """The fields of a request that asks for exactly these pictures to begin with."""
+        return {} if self.image is None else {"image": self.image.use().model_dump()}
 
     def for_image(self, index: int) -> "ResolvedImageRequest":
         """The request that makes only picture `index` of this one."""

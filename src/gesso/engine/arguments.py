@@ -31,6 +31,8 @@ _SET_BY_ENGINE = MappingProxyType(
         "clip_skip": "`clip_skip`",
         "generator": "`seed`",
         "output_type": "`output_format`",
+        "image": "`image`",
+        "strength": "`strength`",
     }
 )
 """Arguments that the engine gives, and the field of a request that stands for each."""

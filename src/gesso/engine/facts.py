@@ -3,12 +3,12 @@
 import inspect
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from types import MappingProxyType
 from typing import Any, get_type_hints
 
-from gesso.core.errors import ModelError
+from gesso.core.errors import InputError, ModelError
 from gesso.core.registry import load_dotted
 from gesso.models.bases.base import Base
 from gesso.models.bases.claims import claimed_hub_ids
@@ -16,6 +16,7 @@ from gesso.models.bases.registry import base_named, base_of
 from gesso.models.families import GuidedCalls, Role, Sampling
 from gesso.models.folder import ModelDescription
 from gesso.models.network import quiet_libraries
+from gesso.models.tasks import Task, pipelines_for
 from gesso.models.verified import VERIFIED, VerifiedPipeline
 
 _BY_NAME = frozenset({inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY})
@@ -102,6 +103,31 @@ class ModelFacts:
     def accepts(self) -> frozenset[str]:
         """Names of the arguments that the pipeline takes."""
         return frozenset(self.arguments)
+
+
+def facts_for(facts: ModelFacts, task: Task) -> ModelFacts:
+    """Facts of the same networks for another task than that of their folder.
+
+    Args:
+        facts: for the folder's own pipeline.
+
+    Raises:
+        InputError: no class of diffusers does that with these networks.
+    """
+    pipelines = pipelines_for(facts.pipeline)
+    if task not in pipelines:
+        raise InputError(
+            f"`{facts.name}` ({facts.pipeline}) does not do {task}",
+            hint=f"it does {', '.join(pipelines)}; `gesso models list` shows other models",
+        )
+    return facts_as(facts, pipelines[task])
+
+
+def facts_as(facts: ModelFacts, pipeline: str) -> ModelFacts:
+    """Facts of the same networks in the pipeline of that name, such as that of a resolved request."""
+    if pipeline == facts.pipeline:
+        return facts
+    return replace(facts, pipeline=pipeline, arguments=argument_kinds(pipeline))
 
 
 @cache

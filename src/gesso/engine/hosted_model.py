@@ -16,10 +16,11 @@ from gesso.components.tokenizers import make_safe
 from gesso.components.worker import DeviceWorker
 from gesso.core.requests import Precision
 from gesso.core.settings import Settings
-from gesso.engine.facts import ModelFacts
+from gesso.engine.facts import ModelFacts, facts_for, pipeline_class
 from gesso.memory.plan import MemoryPlan, Residence
 from gesso.models.families import Role
 from gesso.models.load import LoadedModel
+from gesso.models.tasks import Task
 
 DTYPES = {
     Precision.FLOAT32: torch.float32,
@@ -55,6 +56,10 @@ class HostedModel:
         self.scheduler_config: Mapping[str, Any] = loaded.scheduler_config
         self._hosting = hosting
         self._modules = loaded.modules
+        for module in self._modules.values():
+            if getattr(getattr(module, "config", None), "force_upcast", False):
+                # Its precision was decided, for all; a pipeline that reads this casts the shared module to and fro.
+                cast(Any, module).register_to_config(force_upcast=False)
         self._others = {
             name: make_safe(other) if _is_tokenizer(other) else other for name, other in loaded.others.items()
         }
@@ -72,9 +77,9 @@ class HostedModel:
             for name, module in loaded.modules.items()
         }
         places = {component.latents_device for component in self._components.values()}
-        self._pipeline_class = (
-            _placed(loaded.pipeline_class, places.pop()) if len(places) == 1 else loaded.pipeline_class
-        )
+        self._place = places.pop() if len(places) == 1 else None
+        self._pipeline_class = self._at_its_place(loaded.pipeline_class)
+        self._other_classes: dict[Task, type[Any]] = {}
         try:
             for component in self._components.values():
                 if not component.weights.offloaded:  # now, so that the next plan sees the memory that is really left
@@ -130,14 +135,32 @@ class HostedModel:
         part = self._hosting.host_part(self._components[whole], inner)
         return part.module
 
-    def pipeline(self, scheduler: Any) -> Any:
-        """A pipeline of its own for one picture: the shared networks, its own scheduler, the folder's init options."""
+    def pipeline(self, scheduler: Any, task: Task = Task.TEXT_TO_IMAGE) -> Any:
+        """A pipeline of its own for one picture: the shared networks, its own scheduler, the folder's init options.
+
+        Raises:
+            InputError: no pipeline does that with these networks.
+        """
+        kind = self._class_for(task)
         parts = {**self._modules, **self._others, **self.init_options}
         if scheduler is not None:
             parts["scheduler"] = scheduler
-        pipeline = self._pipeline_class(**parts)
+        if task is not Task.TEXT_TO_IMAGE:  # a class that shares the networks may have other options
+            takes = inspect.signature(kind.__init__).parameters
+            parts = {name: part for name, part in parts.items() if name in takes}
+        pipeline = kind(**parts)
         pipeline.set_progress_bar_config(disable=True)
         return pipeline
+
+    def _class_for(self, task: Task) -> type[Any]:
+        if task is Task.TEXT_TO_IMAGE:
+            return self._pipeline_class
+        if task not in self._other_classes:
+            self._other_classes[task] = self._at_its_place(pipeline_class(facts_for(self.facts, task).pipeline))
+        return self._other_classes[task]
+
+    def _at_its_place(self, kind: type[Any]) -> type[Any]:
+        return kind if self._place is None else _placed(kind, self._place)
 
     def tokenizers(self) -> dict[str, Any]:
         """All tokenizers by name."""

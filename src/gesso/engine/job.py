@@ -20,6 +20,7 @@ from gesso.core.recipe import AdapterReport, EmbeddingReport, Fingerprint
 from gesso.core.requests import ResolvedImageRequest
 from gesso.core.settings import Settings
 from gesso.engine.adapters import AppliedAdapters
+from gesso.engine.edit.start import Start, start_of
 from gesso.engine.fingerprint import fingerprint_of
 from gesso.engine.guidance.steering import guidance_steering
 from gesso.engine.handle import Handle, Picture, Result
@@ -99,6 +100,7 @@ class Job:
     _prepared_first: bool = False
     _adapter_reports: dict[str, AdapterReport] = field(default_factory=dict[str, AdapterReport])
     _embedding_reports: dict[str, EmbeddingReport] = field(default_factory=dict[str, EmbeddingReport])
+    _start: Start | None = None
     _warnings: list[str] = field(default_factory=list)
     _error: BaseException | None = None
     _resources: ExitStack = field(default_factory=ExitStack)
@@ -188,6 +190,7 @@ class Job:
 
     def _prepared(self, index: int) -> tuple[HostedModel, TextOfPictures]:
         if self._model is None:
+            self._start = start_of(self.handle.asked, self.handle.resolved)
             self._model = self._resources.enter_context(self.studio.hosted(self.handle.resolved, self))
             self._vaes = self._resources.enter_context(self.studio.vaes(self._model, self))
             self._preview = self._resources.enter_context(self.studio.preview(self._model, self))
@@ -280,6 +283,7 @@ class Job:
                     warn=self.warn,
                     preview=self._preview,
                     states=partial(self._states, model, prepared.adapters),
+                    start=self._start,
                 )
         finally:
             model.worker.leave(scope)
@@ -303,9 +307,8 @@ class Job:
             for text in self._texts.values():
                 text.close()
             self._resources.close()
-            self._model = self._vaes = self._preview = (
-                None  # a handle may be kept long; a model that left shall be gone
-            )
+            # A handle may be kept for long; a model that left shall be gone.
+            self._model = self._vaes = self._preview = self._start = None
             if self._timer is not None:
                 self._timer.cancel()
             # Inside the lock, so that the request ends once whoever comes here last.

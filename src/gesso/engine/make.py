@@ -20,6 +20,8 @@ from gesso.core.requests import ImageRequest, ResolvedImageRequest
 from gesso.core.settings import Settings
 from gesso.engine.adapters import AppliedAdapters
 from gesso.engine.arguments import fitted_arguments
+from gesso.engine.edit.start import Start
+from gesso.engine.facts import ModelFacts, facts_for
 from gesso.engine.handle import Picture
 from gesso.engine.hosted_model import HostedModel
 from gesso.engine.noise.draws import PictureNoise, is_plain
@@ -31,6 +33,7 @@ from gesso.engine.samplers.watch import watched
 from gesso.engine.streams import News, news
 from gesso.engine.vaes import ChosenVaes
 from gesso.models.bases.fitting import burning_guidance, unusual_size
+from gesso.models.tasks import Task
 
 _SHOWN_CHARACTERS = 300
 """Of what a pipeline says: some print whole tensors."""
@@ -113,11 +116,13 @@ def make_image(
     warn: Callable[[str], None],
     preview: Preview | None,
     states: StatesAt,
+    start: Start | None = None,
 ) -> Image.Image:
     """Run the pipeline for the picture of `scope`.
 
     Args:
         resolved: its seed is the seed of this very picture.
+        start: what it begins with, if not with noise alone.
         warn: told of what was asked and had no effect.
         preview: what makes small pictures at each step, if somebody wants them.
         states: of the components, from step to step.
@@ -143,23 +148,48 @@ def make_image(
         for line in filter(None, unusual):
             warn(line)
     with entered(scope), torch.no_grad(), _reporting(model, resolved):
-        pipeline = model.pipeline(_scheduler(model, resolved, watcher))
         with _noise(resolved, generator, warn):
-            output = pipeline(
-                **prompt_arguments,
-                **_arguments(model, resolved),
-                **_engine_arguments(model, resolved, generator),
-            )
+            image: Image.Image = run_pipeline(model, resolved, prompt_arguments, watcher, start=start)
         scope.settle()
         for call in dict.fromkeys(scope.redone):
             warn(f"`{call}` overflowed in half precision and was done again in float32")
-        image: Image.Image = output.images[0]
         if image.size != (resolved.width, resolved.height):
             warn(
                 f"`{resolved.pipeline}` made {image.width}x{image.height} px, asked for "
                 f"{resolved.width}x{resolved.height}: it makes sizes of its own"
             )
         return image
+
+
+def run_pipeline(
+    model: HostedModel,
+    resolved: ResolvedImageRequest,
+    prompt_arguments: Mapping[str, Any],
+    watcher: StepWatcher,
+    *,
+    start: Start | None = None,
+    output_type: str = "pil",
+) -> Any:
+    """One run of a pipeline inside the scope of a picture, which may be made of several.
+
+    Args:
+        watcher: follows its steps; its generator draws the noise.
+        start: what it begins with, if not with noise alone.
+        output_type: `pil`, or `latent` for what another run may begin with.
+
+    Returns:
+        The picture, or its latents with their row: [1, …].
+    """
+    task = Task.TEXT_TO_IMAGE if start is None else start.task
+    facts = facts_for(model.facts, task)
+    pipeline = model.pipeline(_scheduler(model, resolved, watcher), task)
+    output = pipeline(
+        **prompt_arguments,
+        **_arguments(facts, resolved),
+        **_engine_arguments(facts, resolved, watcher.generator, start),
+        **({"output_type": output_type} if "output_type" in facts.accepts else {}),
+    )
+    return output.images[0] if output_type == "pil" else output.images
 
 
 @contextmanager
@@ -231,27 +261,30 @@ def _scheduler(model: HostedModel, resolved: ResolvedImageRequest, watcher: Step
     return watched(scheduler, watcher)
 
 
-def _arguments(model: HostedModel, resolved: ResolvedImageRequest) -> dict[str, Any]:
+def _arguments(facts: ModelFacts, resolved: ResolvedImageRequest) -> dict[str, Any]:
     """Arguments of the request, and those without which the pipeline would not make what was asked."""
     given: Mapping[str, Any] = {}
-    if model.facts.tried is not None:
-        given = model.facts.tried.arguments(usual_steps=resolved.steps == model.facts.usual_steps)
-    return {**given, **fitted_arguments(resolved.arguments, model.facts)}
+    if facts.tried is not None:
+        given = facts.tried.arguments(usual_steps=resolved.steps == facts.usual_steps)
+        given = {name: value for name, value in given.items() if name in facts.accepts}
+    return {**given, **fitted_arguments(resolved.arguments, facts)}
 
 
-def _engine_arguments(model: HostedModel, resolved: ResolvedImageRequest, generator: torch.Generator) -> dict[str, Any]:
-    accepts = model.facts.accepts
+def _engine_arguments(
+    facts: ModelFacts, resolved: ResolvedImageRequest, generator: torch.Generator | None, start: Start | None
+) -> dict[str, Any]:
     given: dict[str, Any] = {
         "width": resolved.width,
         "height": resolved.height,
         "num_inference_steps": resolved.steps,
-        model.facts.guidance_argument: resolved.guidance,
+        facts.guidance_argument: resolved.guidance,
         "generator": generator,
-        "output_type": "pil",
     }
+    if start is not None:
+        given |= {"image": start.image, "strength": start.strength}
     if resolved.guidance_rescale:
         given["guidance_rescale"] = resolved.guidance_rescale
-    return {name: value for name, value in given.items() if name in accepts}
+    return {name: value for name, value in given.items() if name in facts.accepts}
 
 
 def picture_of(
@@ -281,4 +314,4 @@ def picture_of(
         embeddings=embeddings,
         redone_in_float32=tuple(scope.redone),
     )
-    return Picture(image=image, recipe=Recipe(asked=asked, resolved=resolved, run=run))
+    return Picture(image=image, recipe=Recipe(asked=asked.kept(), resolved=resolved, run=run))

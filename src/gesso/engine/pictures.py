@@ -18,6 +18,7 @@ from gesso.core.requests import OutputFormat
 from gesso.core.settings import Settings
 from gesso.engine import embedding, infotext
 from gesso.engine.naming import Destination, destination, sidecar_path, write_picture
+from gesso.engine.picture_files import GIVE, first_line, open_picture
 
 __all__ = [
     "Destination",
@@ -40,7 +41,6 @@ JPEG_SUBSAMPLING = "4:4:4"
 WEBP_QUALITY = 95
 """Lossy; whoever wants every bit asks for PNG."""
 
-_GIVE = "give a whole picture, as a studio wrote it"
 _FORMATS = {"PNG": OutputFormat.PNG, "JPEG": OutputFormat.JPEG, "MPO": OutputFormat.JPEG, "WEBP": OutputFormat.WEBP}
 
 
@@ -98,7 +98,7 @@ def compared_pixels(image: Image.Image, output_format: OutputFormat, path: Path 
         path: the file that `image` will be compared with; its own format counts, whatever it was asked to be.
     """
     if path is not None:
-        with _opened(path) as file:
+        with open_picture(path) as file:
             output_format = _FORMATS[file.format or "PNG"]
     if output_format is OutputFormat.PNG:
         return image.convert("RGB")
@@ -141,11 +141,11 @@ def read_recipe(path: Path) -> ReadRecipe:
         InputError: the file is missing, is no PNG, JPEG or WebP picture, is damaged, or claims more pixels than are
             read (`PIL.Image.MAX_IMAGE_PIXELS`).
     """
-    with _opened(path) as image:
+    with open_picture(path) as image:
         try:
             image.load()
         except embedding.UNREADABLE as error:
-            raise InputError(f"`{path}` is a damaged picture: {_said(error)}", hint=_GIVE) from error
+            raise InputError(f"`{path}` is a damaged picture: {_said(error)}", hint=GIVE) from error
         try:
             found = embedding.found_in(image)
         except embedding.UNREADABLE as error:
@@ -190,31 +190,6 @@ def _read_beside(path: Path, parameters: str | None, digest: str) -> ReadRecipe:
     return read
 
 
-def _opened(path: Path) -> Image.Image:
-    """The picture, not yet decoded. Only three decoders are let near it."""
-    try:
-        image = Image.open(path, formats=("PNG", "JPEG", "WEBP"))
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise _too_large(path) from error
-    except Image.UnidentifiedImageError as error:
-        raise InputError(f"`{path}` is not a PNG, JPEG or WebP picture", hint=_GIVE) from error
-    except (FileNotFoundError, IsADirectoryError, PermissionError, NotADirectoryError) as error:
-        raise InputError(f"`{path}` could not be opened: {error.strerror}", hint=_GIVE) from error
-    except embedding.UNREADABLE as error:
-        raise InputError(f"`{path}` is a damaged picture: {_said(error)}", hint=_GIVE) from error
-    if Image.MAX_IMAGE_PIXELS is not None and image.width * image.height > Image.MAX_IMAGE_PIXELS:
-        image.close()
-        raise _too_large(path)
-    return image
-
-
-def _too_large(path: Path) -> InputError:
-    return InputError(
-        f"`{path}` claims more than {Image.MAX_IMAGE_PIXELS:,} pixels",
-        hint="it was not opened: such files are made to exhaust memory",
-    )
-
-
 def _encoded(image: Image.Image, output_format: OutputFormat, **metadata: Any) -> bytes:
     options: dict[OutputFormat, dict[str, Any]] = {
         OutputFormat.PNG: {},
@@ -234,4 +209,4 @@ def _said(error: BaseException) -> str:
     if isinstance(error, ValidationError):
         first = error.errors()[0]
         return f"`{'.'.join(str(part) for part in first['loc'])}`: {first['msg']}"
-    return (str(error) or type(error).__name__).splitlines()[0]
+    return first_line(error)

@@ -28,6 +28,7 @@ from gesso.devices.base import Device
 from gesso.devices.cpu import usable_cores
 from gesso.engine.adapter_files import AdapterFiles
 from gesso.engine.adapters import AdapterShelf, AppliedAdapters, applied
+from gesso.engine.edit.source import read_source
 from gesso.engine.explaining import Explanation, explain
 from gesso.engine.facts import facts_of
 from gesso.engine.handle import Handle, Result
@@ -139,7 +140,9 @@ class Studio:
         """
         self._refuse_forked()
         fields: dict[str, Any] = resolved.model_dump() | {"adapters": [adapter.use() for adapter in resolved.adapters]}
-        fields |= resolved.vaes() | {"styles": (), "dynamic": False, "wildcard_seed": None}  # the texts are decided
+        fields |= (
+            resolved.vaes() | resolved.pictures() | {"styles": (), "dynamic": False, "wildcard_seed": None}
+        )  # the texts are decided
         decided = {name: fields[name] for name in ImageRequest.model_fields if name in fields}
         self.resolve(ImageRequest(**decided, embeddings_by_name=False))
         return self._start(asked, resolved, placements=placements, indices=[index])
@@ -152,6 +155,7 @@ class Studio:
         device = choose.choose(request.device if request.device is not None else self.settings.device)
         seed, variation_seed = (secrets.randbelow(MAX_SEED + 1) for _ in range(2))
         vaes = self._vae_files.chosen(request, description)
+        source = read_source(request.image) if request.image is not None else None
 
         def decided(request: ImageRequest, dynamic: bool) -> ResolvedImageRequest:
             """What will be done of a request whose texts are those of a picture."""
@@ -175,6 +179,7 @@ class Studio:
                 named_embeddings=named,
                 vaes=vaes,
                 dynamic=dynamic,
+                source=source,
             )
 
         return self._worder.each(request, facts, decided, seed=seed)

@@ -9,11 +9,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Any
 
-
-class Task(StrEnum):
-    """What a pipeline makes of what."""
-
-    TEXT_TO_IMAGE = "text-to-image"
+from gesso.models.tasks import Task
 
 
 class GuidedCalls(StrEnum):

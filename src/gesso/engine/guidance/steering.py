@@ -19,7 +19,7 @@ from gesso.components.steering import Run, Steering
 from gesso.components.tree import mapped, tensors
 from gesso.core.requests import ResolvedImageRequest
 from gesso.engine.conditioning.prompted import PromptSteering
-from gesso.engine.facts import ModelFacts
+from gesso.engine.facts import ModelFacts, facts_as
 from gesso.engine.guidance.interval import Interval
 from gesso.engine.guidance.rescale import rescaled
 from gesso.engine.guidance.thresholding import thresholded
@@ -43,7 +43,7 @@ def guidance_steering(
         steering: of the prompts.
         scope: of the picture; a steering belongs to one.
     """
-    facts, interval = model.facts, Interval.of(resolved)
+    facts, interval = facts_as(model.facts, resolved.pipeline), Interval.of(resolved)
     guide = _guide(resolved, facts)
     if facts.guided_calls is None or not is_guided(resolved, facts) or (interval.whole and guide is None):
         return steering

@@ -6,11 +6,13 @@ pipeline makes it and whatever it does with the noise then; all other calls, and
 The generator itself only marks the picture: it is never drawn from.
 """
 
+import sys
 from collections.abc import Callable, Mapping
-from types import MappingProxyType
+from types import FrameType, MappingProxyType
 from typing import Any
 
 import torch
+from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
@@ -22,6 +24,8 @@ from gesso.engine.noise.variation import slerp
 Fill = Callable[[Tensor], Tensor]
 """Writes standard normal numbers into a tensor and returns it."""
 
+_DEEPEST_DRAW = 8
+"""Frames between a draw and the distribution of a VAE that asks for it: two of this module, two of diffusers."""
 _HINT = "use noise source `cpu`, without a variation and without an eta seed offset"
 
 
@@ -34,6 +38,8 @@ class PictureNoise(TorchFunctionMode):
     """A block in which the draws that carry `generator` are those that `resolved` asks for.
 
     The first draw is the noise that the picture begins with: that of the seed, mixed with that of the variation seed.
+    (What a VAE draws to tell where in its distribution the latents of a given picture lie is none of it: it comes from
+    the same source and seed, from the first draw on, and moves the latents by less than a hundredth.)
     All later ones are the noise of the steps, further draws of the seed, or, with an eta seed offset, the draws of
     seed + offset from their first on. (That is how AUTOMATIC1111 counts, whose "ENSD" is the offset. The sum may pass
     32 bits.)
@@ -51,6 +57,7 @@ class PictureNoise(TorchFunctionMode):
         self._untouched = generator.get_state()
         self._first = stream_of(source, seed)
         self._later = stream_of(source, seed + offset) if offset else self._first
+        self._encoding = stream_of(source, seed)
         self._other = stream_of(source, resolved.variation_seed) if resolved.variation_strength else None
 
     def __torch_function__(
@@ -84,6 +91,8 @@ class PictureNoise(TorchFunctionMode):
         return []
 
     def _fill(self, target: Tensor) -> Tensor:
+        if _is_encoding():
+            return self._encoding.fill(target)
         self.draws += 1
         if self.draws > 1:
             return self._later.fill(target)
@@ -92,6 +101,18 @@ class PictureNoise(TorchFunctionMode):
             other = self._other.fill(torch.empty_like(target))
             target.copy_(slerp(self._resolved.variation_strength, target, other))
         return target
+
+
+def _is_encoding() -> bool:
+    """Whether the draw that is being answered is that of a VAE's distribution."""
+    frame: FrameType | None = sys._getframe(2)
+    for _ in range(_DEEPEST_DRAW):
+        if frame is None:
+            return False
+        if frame.f_code is DiagonalGaussianDistribution.sample.__code__:
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _randn(fill: Fill, *size: Any, **options: Any) -> Tensor:

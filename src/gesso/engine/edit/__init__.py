@@ -1,0 +1,1 @@
+"""Pictures as input: read, brought to size, masked, and put back where nothing was to change."""

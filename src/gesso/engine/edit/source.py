@@ -1,0 +1,109 @@
+"""The picture that a request begins with: read once for its facts, and again, the same bytes, when it is made."""
+
+import base64
+import binascii
+import hashlib
+import io
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from PIL import Image, ImageOps
+
+from gesso.core.errors import InputError
+from gesso.core.requests import DATA, PictureUse, ResolvedPicture
+from gesso.engine.embedding import UNREADABLE
+from gesso.engine.picture_files import GIVE, first_line, open_picture
+
+MOST_BYTES = 2**30
+"""Of a file: pixels of the most that are read, uncompressed, need less."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourcePicture:
+    """A picture as it was given, upright."""
+
+    resolved: ResolvedPicture
+    image: Image.Image = field(repr=False)
+    """RGB; what was transparent lies on white."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width, height in pixels."""
+        return self.image.size
+
+
+def read_source(use: str | PictureUse, *, words: str = "picture") -> SourcePicture:
+    """Read a picture, check it and decode it.
+
+    Args:
+        words: what it is for, in errors.
+
+    Raises:
+        InputError: it is missing, no picture, damaged, too large, or not the one whose digest was given.
+    """
+    use = PictureUse(source=use) if isinstance(use, str) else use
+    if use.source.startswith(DATA):
+        source, data, told = DATA, _decoded(use.source, words), f"The {words}"
+    else:
+        path = Path(os.path.abspath(os.path.expanduser(use.source)))
+        source, data, told = str(path), _read(path, words), f"`{path}`"
+    sha256 = hashlib.sha256(data).hexdigest()
+    if use.sha256 is not None and use.sha256 != sha256:
+        raise InputError(
+            f"{told} is not the {words} that was meant: its sha256 begins with {sha256[:10]}, not {use.sha256[:10]}",
+            hint="give the file as it was, or the one to use now with `--image`",
+        )
+    with open_picture(io.BytesIO(data), named=told) as image:
+        try:
+            decoded = _upright(image)
+        except UNREADABLE as error:
+            raise InputError(f"{told} is a damaged picture: {first_line(error)}", hint=GIVE) from error
+    return SourcePicture(resolved=ResolvedPicture(source=source, sha256=sha256), image=decoded)
+
+
+def picture_given(asked: str | PictureUse | None, resolved: ResolvedPicture) -> PictureUse:
+    """What has the picture of a resolved request: what was asked where it came with that, else its file."""
+    if resolved.source != DATA or asked is None:
+        return resolved.use()
+    return PictureUse(source=asked if isinstance(asked, str) else asked.source, sha256=resolved.sha256)
+
+
+def _read(path: Path, words: str) -> bytes:
+    if not path.is_file():  # a pipe would be waited for, and `/dev/zero` read for ever
+        found = "a folder" if path.is_dir() else "not there" if not path.exists() else "no file"
+        raise InputError(f"The {words} `{path}` is {found}", hint="give the path of a PNG, JPEG or WebP file")
+    open_picture(path).close()
+    try:
+        if path.stat().st_size > MOST_BYTES:
+            raise InputError(f"`{path}` is larger than any picture that is read", hint=GIVE)
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"`{path}` could not be read: {error.strerror}", hint=GIVE) from error
+
+
+def _decoded(url: str, words: str) -> bytes:
+    if url == DATA:
+        raise InputError(
+            f"The {words} came with the request, and recipes keep none", hint="give it again, with `--image`"
+        )
+    head, comma, body = url.partition(",")
+    try:
+        if not comma or not head.endswith(";base64"):
+            raise ValueError
+        return base64.b64decode(body, validate=True)
+    except (ValueError, binascii.Error) as error:
+        raise InputError(
+            f"The {words} is a `data:` URL without base64", hint="write `data:image/png;base64,…`"
+        ) from error
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    image.load()
+    turned = ImageOps.exif_transpose(image)
+    if turned.mode.startswith("I;16"):  # `convert` would cut what is above 255 off
+        turned = turned.point(lambda value: value / 256, "L")
+    if "A" in turned.getbands() or "transparency" in turned.info:
+        over = turned.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", over.size, "white"), over).convert("RGB")
+    return turned.convert("RGB")

@@ -1,0 +1,75 @@
+"""What a pipeline makes of what, and which class of diffusers does it for the networks of a text-to-image class.
+
+The pairs of the well-known classes stand here, so that asking is cheap; a test holds them to diffusers' own mappings,
+which are asked for all others.
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from functools import cache
+from types import MappingProxyType
+
+
+class Task(StrEnum):
+    """What a pipeline makes of what."""
+
+    TEXT_TO_IMAGE = "text-to-image"
+    IMAGE_TO_IMAGE = "image-to-image"
+    """A picture, noised as far as the strength says, and a prompt."""
+    INPAINT = "inpaint"
+    """A picture, a mask and a prompt, by networks that were made for it and read both."""
+    EDIT = "edit"
+    """A picture and an instruction: the picture is read, not noised."""
+
+
+def _pair(name: str) -> Mapping[Task, str]:
+    return {Task.IMAGE_TO_IMAGE: f"{name}Img2ImgPipeline", Task.INPAINT: f"{name}InpaintPipeline"}
+
+
+_KNOWN: Mapping[str, Mapping[Task, str]] = MappingProxyType(
+    {
+        **{
+            f"{name}Pipeline": _pair(name)
+            for name in (*("StableDiffusion", "StableDiffusionXL", "StableDiffusion3", "Flux", "QwenImage", "ZImage"),)
+        },
+        "LatentConsistencyModelPipeline": {Task.IMAGE_TO_IMAGE: "LatentConsistencyModelImg2ImgPipeline"},
+        "Flux2Pipeline": {Task.EDIT: "Flux2Pipeline"},
+        "Flux2KleinPipeline": {Task.EDIT: "Flux2KleinPipeline"},
+    }
+)
+"""Text-to-image class → the class of each further task."""
+
+INSTRUCTED = frozenset(
+    {
+        *("StableDiffusionInstructPix2PixPipeline", "StableDiffusionXLInstructPix2PixPipeline"),
+        *("FluxKontextPipeline", "Flux2Pipeline", "Flux2KleinPipeline"),
+        *("QwenImageEditPipeline", "QwenImageEditPlusPipeline"),
+    }
+)
+"""Classes that take a picture and an instruction; those of Flux.2 make pictures of text alone, too."""
+
+
+@cache
+def pipelines_for(pipeline: str) -> Mapping[Task, str]:
+    """The classes that run on the same networks as `pipeline`, by what they do.
+
+    Args:
+        pipeline: class name of a text-to-image pipeline.
+    """
+    known = _KNOWN.get(pipeline)
+    return {Task.TEXT_TO_IMAGE: pipeline, **(_asked(pipeline) if known is None else known)}
+
+
+def _asked(pipeline: str) -> Mapping[Task, str]:
+    """What diffusers says, whose answer costs the import of every pipeline there is."""
+    from diffusers.pipelines import auto_pipeline as tasks
+
+    key = next(
+        (key for key, kind in tasks.AUTO_TEXT2IMAGE_PIPELINES_MAPPING.items() if kind.__name__ == pipeline), None
+    )
+    mappings = {
+        Task.IMAGE_TO_IMAGE: tasks.AUTO_IMAGE2IMAGE_PIPELINES_MAPPING,
+        Task.INPAINT: tasks.AUTO_INPAINT_PIPELINES_MAPPING,
+    }
+    found = {task: mapping[key].__name__ for task, mapping in mappings.items() if key in mapping}
+    return {Task.EDIT if name in INSTRUCTED else task: name for task, name in found.items()}
