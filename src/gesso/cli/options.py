@@ -96,6 +96,9 @@ Guidance = Annotated[
 GuidanceRescale = Annotated[
     float | None, _option("Against overexposure by guidance, 0 to 1.", panel=_SAMPLING, metavar="SHARE")
 ]
+Tiling = Annotated[
+    str | None, _option("A texture whose edges fit, along an axis or both.", panel=_PICTURE, metavar="x|y|both")
+]
 GuidanceStart = Annotated[
     float | None, _option("Share of the steps after which guidance begins.", panel=_SAMPLING, metavar="SHARE")
 ]

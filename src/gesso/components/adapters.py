@@ -121,8 +121,7 @@ def _operation(layer: nn.Module) -> Operation | None:
 
 
 def _convolution(layer: nn.Conv2d) -> Operation:
-    stride, padding, dilation, groups = layer.stride, layer.padding, layer.dilation, layer.groups
-    return lambda x, weight: functional.conv2d(x, weight, None, stride, padding, dilation, groups)
+    return lambda x, weight: layer._conv_forward(x, weight, None)  # which another state may have changed
 
 
 def _addition(

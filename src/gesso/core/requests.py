@@ -158,6 +158,16 @@ class ResolvedVae(Value):
     precision: Precision
 
 
+class Tiling(StrEnum):
+    """Along which axes a picture fits to itself."""
+
+    X = "x"
+    """The right edge to the left."""
+    Y = "y"
+    """The lower edge to the upper."""
+    BOTH = "both"
+
+
 class DynamicThresholding(Value):
     """Guidance of full strength within the range of values that a milder one gives."""
 
@@ -269,6 +279,8 @@ class ImageRequest(Value):
     variation_seed: int | None = None
     variation_strength: float | None = None
     """How far the first noise lies on the arc from that of `seed` (0) to that of `variation_seed` (1)."""
+    tiling: Tiling | None = None
+    """A texture without seams; `None` has edges."""
     count: int = 1
     clip_skip: int | None = None
     """1 is the layer that the family normally reads, 2 the layer before it."""
@@ -370,6 +382,7 @@ class ResolvedImageRequest(Value):
     guidance_start: float = 0.0
     guidance_stop: float = 1.0
     dynamic_thresholding: DynamicThresholding | None = None
+    tiling: Tiling | None = None
     missing: tuple[str, ...] = ()
     """Networks that the prompt asked for and that are left out: AUTOMATIC1111 goes on without them."""
     styles: tuple[str, ...] = ()

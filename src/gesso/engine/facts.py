@@ -26,6 +26,7 @@ OTHER = "other"
 
 _CLIPS = frozenset({"CLIPTextModel", "CLIPTextModelWithProjection"})
 _T5 = "T5EncoderModel"
+_CONVOLVING = frozenset({"UNet2DConditionModel"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +76,8 @@ class ModelFacts:
     """How its pipeline asks for the predictions with and without the prompt; `None` if that is not known."""
     keeps_norm: bool = False
     """The pipeline gives the guided prediction the norm of the prompt's own."""
+    convolves: bool = False
+    """Where its denoiser is in a picture it knows by the padding of convolutions alone."""
     without_effect: frozenset[str] = frozenset()
     clip_skip: bool
     weighted_prompts: bool = False
@@ -191,6 +194,7 @@ def facts_of(
         keeps_norm=family is not None and family.keeps_norm,
         without_effect=frozenset() if family is None else family.without_effect,
         clip_skip=family is not None and family.clip_skip,
+        convolves=_convolves(description),
         weighted_prompts=family is not None and family.weighted_conditioning is not None,
         vae_force_upcast=_vae_force_upcast(description),
         scheduler=description.scheduler_class or "",
@@ -200,6 +204,11 @@ def facts_of(
         base=base,
         text_readers=_text_readers(description),
     )
+
+
+def _convolves(description: ModelDescription) -> bool:
+    denoisers = [part for part in description.components.values() if part.role is Role.DENOISER]
+    return bool(denoisers) and all(part.class_name in _CONVOLVING for part in denoisers)
 
 
 def _text_readers(description: ModelDescription) -> dict[str, TextReader]:

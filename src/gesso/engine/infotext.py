@@ -17,7 +17,7 @@ from typing import Any
 
 from gesso.core.adapter_text import adapter_text
 from gesso.core.recipe import Recipe
-from gesso.core.requests import NoiseSource, PromptDialect, ResolvedImageRequest, Weighting
+from gesso.core.requests import NoiseSource, PromptDialect, ResolvedImageRequest, Tiling, Weighting
 from gesso.core.units import parse_size
 from gesso.engine.samplers.table import AUTOMATIC, DEFAULT, SAMPLERS, schedule_label
 
@@ -35,6 +35,9 @@ _AUTOMATIC1111 = re.compile(r"(f[\w.]*)?v\d")
 
 _EMPHASIS = {Weighting.NO_NORM: "No norm", Weighting.IGNORE: "Ignore"}
 """What AUTOMATIC1111 calls rules for weights other than its usual one."""
+
+_TILINGS = {Tiling.BOTH: "True", Tiling.X: "x", Tiling.Y: "y"}
+"""AUTOMATIC1111 knows both axes only."""
 
 _SDNEXT_KEYS = {
     "CLiP-skip": "Clip skip",
@@ -77,6 +80,9 @@ class Infotext:
         weighting = next((rule for rule, name in _EMPHASIS.items() if name == self.pairs.get("Emphasis")), None)
         if weighting is not None:
             fields["weighting"] = weighting
+        tiling = next((axes for axes, name in _TILINGS.items() if name == self.pairs.get("Tiling")), None)
+        if tiling is not None:
+            fields["tiling"] = tiling
         size = _read(parse_size, self.pairs.get("Size"))
         if size is not None:
             fields["width"], fields["height"] = size
@@ -111,6 +117,7 @@ def write(recipe: Recipe) -> str:
         "ENSD": resolved.eta_seed_offset or None,
         "RNG": resolved.noise_source.upper(),
         "CFG rescale": resolved.guidance_rescale or None,
+        "Tiling": _TILINGS.get(resolved.tiling) if resolved.tiling else None,
         "CFG start": resolved.guidance_start or None,
         "CFG end": resolved.guidance_stop if resolved.guidance_stop < 1 else None,
         **_adapter_pairs(resolved),

@@ -26,7 +26,7 @@ from gesso.engine.guidance.steering import guidance_steering
 from gesso.engine.handle import Handle, Picture, Result
 from gesso.engine.hosted_model import HostedModel, hosted_component
 from gesso.engine.inversions import AppliedInversions
-from gesso.engine.make import all_states, call_states, make_image, picture_of, tiled_vaes
+from gesso.engine.make import all_states, lasting_states, make_image, picture_of, tiled_vaes
 from gesso.engine.pool import ImagePool
 from gesso.engine.preparation import Prepared, TextOfPictures, texts_of
 from gesso.engine.previews import Preview
@@ -245,7 +245,9 @@ class Job:
     def _states(
         self, model: HostedModel, adapters: AppliedAdapters, share: float
     ) -> Mapping[str, tuple[CallState, ...]]:
-        return call_states(self._tiled(model), adapters, share)
+        assert self._vaes is not None
+        lasting = lasting_states(model, self.handle.resolved, self._tiled(model), self._vaes)
+        return all_states(lasting, adapters.states(share))
 
     def _tiled(self, model: HostedModel) -> tuple[str, ...]:
         assert self._vaes is not None

@@ -10,15 +10,15 @@ from PIL import Image
 
 from gesso.components.execute import ComponentError, OutOfMemoryError
 from gesso.components.scope import ImageScope, entered
+from gesso.components.seamless import Seamless
 from gesso.components.state import CallState, VaeTiling
 from gesso.components.trace import trace_checksum
 from gesso.core.clock import utc_now
 from gesso.core.errors import GessoError, InputError, ModelError
 from gesso.core.events import PreviewReady, StepCompleted
 from gesso.core.recipe import AdapterReport, EmbeddingReport, Fingerprint, Recipe, Run
-from gesso.core.requests import ImageRequest, ResolvedImageRequest
+from gesso.core.requests import ImageRequest, ResolvedImageRequest, Tiling
 from gesso.core.settings import Settings
-from gesso.engine.adapters import AppliedAdapters
 from gesso.engine.arguments import fitted_arguments
 from gesso.engine.edit.start import Start
 from gesso.engine.facts import ModelFacts, facts_for
@@ -51,14 +51,18 @@ class PipelineError(InputError):
         super().__init__(message, hint=f"change or leave out {given}" if given else otherwise)
 
 
-def call_states(tiled: Sequence[str], adapters: AppliedAdapters, share: float) -> dict[str, tuple[CallState, ...]]:
-    """The state in which each component shall be during the calls of a request after that share of its steps.
+def lasting_states(
+    model: HostedModel, resolved: ResolvedImageRequest, tiled: Sequence[str], vaes: ChosenVaes
+) -> dict[str, tuple[CallState, ...]]:
+    """The state in which each component shall be during all calls of a request.
 
     Args:
         tiled: see `tiled_vaes`.
     """
-    tiles: dict[str, tuple[CallState, ...]] = {name: (VaeTiling(),) for name in tiled}
-    return tiles | adapters.states(share)
+    if resolved.tiling is None:
+        return {name: (VaeTiling(),) for name in tiled}
+    seamless = Seamless(x=resolved.tiling is not Tiling.Y, y=resolved.tiling is not Tiling.X)
+    return dict.fromkeys(("vae", *model.denoisers, *vaes.names), (seamless,))
 
 
 def all_states(
@@ -72,8 +76,8 @@ def tiled_vaes(
     model: HostedModel, resolved: ResolvedImageRequest, settings: Settings, vaes: ChosenVaes
 ) -> tuple[str, ...]:
     """The VAEs that pictures of that size go through in tiles."""
-    if resolved.width * resolved.height <= settings.vae_tiling_above_px:
-        return ()
+    if resolved.width * resolved.height <= settings.vae_tiling_above_px or resolved.tiling is not None:
+        return ()  # a tile that wraps round fits to itself, not to its neighbours
     return (*(["vae"] if hasattr(model.network("vae"), "use_tiling") else []), *vaes.taking_tiles)
 
 

@@ -129,6 +129,7 @@ def resolve(
         guidance_start=request.guidance_start or 0.0,
         guidance_stop=1.0 if request.guidance_stop is None else request.guidance_stop,
         dynamic_thresholding=request.dynamic_thresholding,
+        tiling=request.tiling,
         **asdict(chance),
         seed=request.seed if request.seed is not None else seed,
         count=request.count,
@@ -328,6 +329,12 @@ def _check_arguments(request: ImageRequest, facts: ModelFacts) -> None:
             raise InputError(f"`{facts.name}` ({facts.pipeline}) does not take {words}", hint="leave it out")
     if request.clip_skip is not None and request.clip_skip > 1 and not facts.clip_skip:
         raise InputError(f"`{facts.name}` ({facts.family}) has no clip skip", hint="leave it out")
+    if request.tiling is not None and not facts.convolves:
+        raise InputError(
+            f"`{facts.name}` ({facts.pipeline}) cannot make seamless textures: its denoiser is no UNet, and has "
+            "no convolutions that could wrap round",
+            hint="leave the tiling out, or use a model with a UNet (Stable Diffusion 1, 2 or XL)",
+        )
     if request.negative_prompt:
         _check_negative_prompt(request, facts)
 

@@ -103,6 +103,8 @@ class ChosenVaes:
 
     stand_ins: Mapping[tuple[str, str], StandIn]
     """For `ImageScope.stand_ins`."""
+    names: tuple[str, ...] = ()
+    """Of their components."""
     taking_tiles: tuple[str, ...] = ()
     """Names of the components that large pictures go through in tiles."""
 
@@ -122,14 +124,16 @@ def chosen_vaes(
     own = vae_of(model.description)
     with ExitStack() as stack:
         stand_ins: dict[tuple[str, str], StandIn] = {}
+        names: list[str] = []
         tiles: list[str] = []
         for half, vae in chosen.items():
             if vae is not None and own is not None:
                 hosted = use(vae, stack)
                 spaces = latent_space(own), hosted.description.space
                 stand_ins[own.name, METHODS[half]] = stand_in(hosted.component, METHODS[half], *spaces)
+                names.append(hosted.component.name)
                 tiles += [hosted.component.name] if hosted.takes_tiles else []
-        yield ChosenVaes(stand_ins=stand_ins, taking_tiles=tuple(tiles))
+        yield ChosenVaes(stand_ins=stand_ins, names=tuple(names), taking_tiles=tuple(tiles))
 
 
 def stand_in(component: Component, method: str, own: LatentSpace, its: LatentSpace) -> StandIn:
