@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import zoo
+from conditioned import plainly
 from gesso.components.call import Call
 from gesso.core.recipe import Recipe
 from gesso.core.registry import load_dotted
@@ -135,7 +136,8 @@ def plain_embeddings(pipeline: Any, kind: str, prompt: str, *, guidance: float) 
     facts = facts_of(description)
     assert description.family is not None
     with torch.no_grad():
-        return load_dotted(description.family.conditioning)(
+        return plainly(
+            load_dotted(description.family.conditioning),
             PlainModel(pipeline),
             prompt=prompt,
             negative_prompt="",

@@ -10,19 +10,23 @@ import pytest
 import torch
 
 import zoo
+from conditioned import plainly
 from gesso.core.errors import InputError
 from gesso.core.registry import load_dotted
+from gesso.core.requests import Weighting
 from gesso.engine.conditioning import chat, flux2, flux2_klein, qwen_image, z_image
+from gesso.engine.conditioning.base import Encoded
+from gesso.engine.prompt.steps import Piece
 from gesso.models.families import FAMILIES
 
 CPU = torch.device("cpu")
 KINDS = ("z-image", "flux2", "flux2-klein-base", "qwen-image")
 GUIDED = ("z-image", "flux2-klein-base", "qwen-image")
-ENCODERS: dict[str, Callable[..., dict[str, Any]]] = {
-    "z-image": z_image.encode,
-    "flux2": flux2.encode,
-    "flux2-klein-base": flux2_klein.encode,
-    "qwen-image": qwen_image.encode,
+ENCODERS: dict[str, Callable[..., Encoded]] = {
+    "z-image": z_image.encode_texts,
+    "flux2": flux2.encode_texts,
+    "flux2-klein-base": flux2_klein.encode_texts,
+    "qwen-image": qwen_image.encode_texts,
 }
 LIMITS = {"z-image": 512, "flux2": 512, "flux2-klein-base": 512, "qwen-image": 1024}
 
@@ -57,8 +61,12 @@ class PlainModel:
 def encode(kind: str, prompt: str, negative: str = "", *, pipeline: Any = None, **options: Any) -> dict[str, Any]:
     model = options.pop("model", None) or PlainModel(pipeline or zoo.built(kind))
     with torch.no_grad():
-        return ENCODERS[kind](
-            model, prompt=prompt, negative_prompt=negative, **{"guided": kind in GUIDED, "clip_skip": 1} | options
+        return plainly(
+            ENCODERS[kind],
+            model,
+            prompt=prompt,
+            negative_prompt=negative,
+            **{"guided": kind in GUIDED, "clip_skip": 1} | options,
         )
 
 
@@ -203,5 +211,7 @@ def test_families_name_these_functions() -> None:
 
 def test_a_word_that_is_no_text_of_a_conversation_is_told_by_its_name() -> None:
     tokenizer: Any = zoo.built("z-image").components["tokenizer"]
+    turn = chat.Turn(pieces=(Piece("red red red", 1.0),), what=chat.NEGATIVE)
+    said = chat.Conversation.around(turn, lambda text: text)
     with pytest.raises(InputError, match="The negative prompt has 3 tokens"):
-        chat.tokens(tokenizer, "red red red", what=chat.NEGATIVE, longest=2, padded=False)
+        chat.tokens(tokenizer, said, longest=2, padded=False, weighting=Weighting.ORIGINAL)

@@ -14,17 +14,18 @@ from diffusers import DiffusionPipeline
 from torch import nn
 
 import zoo
+from conditioned import plainly
 from gesso.core.errors import InputError, ModelError
 from gesso.engine.conditioning import TextModel, chunks, clip, clip_pair, clip_t5, triple
+from gesso.engine.conditioning.base import Encoded
 from gesso.engine.conditioning.chunks import ChunkFormat, chunk_rows, split, token_ids
 
-Encode = Callable[..., dict[str, torch.Tensor]]
-ENCODERS: Mapping[str, Encode] = {
-    "sd1": clip.encode,
-    "sd2": clip.encode,
-    "sdxl": clip_pair.encode,
-    "sd3": triple.encode,
-    "flux-dev": clip_t5.encode,
+ENCODERS: Mapping[str, Callable[..., Encoded]] = {
+    "sd1": clip.encode_texts,
+    "sd2": clip.encode_texts,
+    "sdxl": clip_pair.encode_texts,
+    "sd3": triple.encode_texts,
+    "flux-dev": clip_t5.encode_texts,
 }
 ROUNDING = 1e-6
 """Two rows of one call against two calls of one row; the values are of order 1, and 5e-7 was seen."""
@@ -81,7 +82,7 @@ def model_of(kind: str, **options: Any) -> TextModel:
 
 def encode(kind: str, prompt: str = PROMPT, negative: str = NEGATIVE, **options: Any) -> dict[str, torch.Tensor]:
     wanted = {"guided": True, "clip_skip": 1, "model": model_of(kind), **options}
-    return ENCODERS[kind](wanted.pop("model"), prompt=prompt, negative_prompt=negative, **wanted)
+    return plainly(ENCODERS[kind], wanted.pop("model"), prompt=prompt, negative_prompt=negative, **wanted)
 
 
 def plain(

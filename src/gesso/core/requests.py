@@ -218,7 +218,7 @@ class ImageRequest(Value):
     prompt: str = ""
     negative_prompt: str | None = None
     dialect: PromptDialect | None = None
-    """How the prompts are read; `None` is `gesso` where the model's text encoders take weights, `plain` elsewhere."""
+    """How the prompts are read; `None` is `gesso`, and `plain` where the pipeline reads them or the prompt is JSON."""
     styles: tuple[str, ...] = ()
     """Texts that go round the prompts, by name, one after the other; `gesso prompt styles` shows them."""
     dynamic: bool | None = None

@@ -14,6 +14,7 @@ from gesso.engine.conditioning.words import WordTokenizer
 from gesso.engine.prompt.reading import read_prompts
 from gesso.engine.prompt.steps import Entry
 from gesso.engine.prompt_words import PromptWords
+from gesso.models.families import Reads
 from gesso.models.folder import ModelDescription
 from gesso.models.load import load_tokenizer
 
@@ -71,11 +72,11 @@ def explain(resolved: ResolvedImageRequest, description: ModelDescription, words
     Raises:
         ModelError: the model has no tokenizer, or a broken one.
     """
-    suffix, own = _tokenizer(description)
-    tokenizer = cast(Tokenizer, WordTokenizer(own, words))  # it answers for whatever it lacks
     family = description.family
+    suffix, own = _tokenizer(description, "_2" if family is not None and family.reads is Reads.SECTIONS else "")
+    tokenizer = cast(Tokenizer, WordTokenizer(own, words))  # it answers for whatever it lacks
     size = None
-    if family is not None and family.weighted_conditioning is not None:
+    if family is not None and family.reads is Reads.CHUNKS:
         positions = description.components[f"text_encoder{suffix}"].config.get("max_position_embeddings", sys.maxsize)
         size = min(tokenizer.model_max_length, positions) - _SPECIAL_TOKENS
     reading = read_prompts(resolved.prompt, resolved.negative_prompt, dialect=resolved.dialect, steps=resolved.steps)
@@ -94,8 +95,8 @@ def explain(resolved: ResolvedImageRequest, description: ModelDescription, words
     )
 
 
-def _tokenizer(description: ModelDescription) -> tuple[str, Tokenizer]:
-    for suffix in ("", "_2"):
+def _tokenizer(description: ModelDescription, first: str) -> tuple[str, Tokenizer]:
+    for suffix in (first, "", "_2"):
         tokenizer = load_tokenizer(description, f"tokenizer{suffix}")
         if tokenizer is not None:
             return suffix, tokenizer

@@ -13,7 +13,7 @@ from gesso.core.registry import load_dotted
 from gesso.models.bases.base import Base
 from gesso.models.bases.claims import claimed_hub_ids
 from gesso.models.bases.registry import base_named, base_of
-from gesso.models.families import GuidedCalls, Role, Sampling
+from gesso.models.families import GuidedCalls, Reads, Role, Sampling
 from gesso.models.folder import ModelDescription
 from gesso.models.network import quiet_libraries
 from gesso.models.tasks import Task, pipelines_for
@@ -80,8 +80,8 @@ class ModelFacts:
     """Where its denoiser is in a picture it knows by the padding of convolutions alone."""
     without_effect: frozenset[str] = frozenset()
     clip_skip: bool
-    weighted_prompts: bool = False
-    """Its text encoders take weights, and its prompts are in the prompt language."""
+    reads: Reads | None = None
+    """How its text encoders read a prompt; `None` where the pipeline does, which knows plain text only."""
     vae_force_upcast: bool
     scheduler: str
     """Class name of the model's own scheduler."""
@@ -101,6 +101,13 @@ class ModelFacts:
         return "negative_prompt" in self.arguments or (
             self.own_conditioning and "negative_prompt_embeds" in self.arguments
         )
+
+    def guided(self, guidance: float, arguments: Mapping[str, Any], negative_prompt: str) -> bool:
+        """Whether the pipeline makes a second pass without the prompt; of distilled networks see `distilled`."""
+        if not self.distilled:
+            return guidance > self.guided_above
+        scale = arguments.get("true_cfg_scale", 1.0)
+        return isinstance(scale, int | float) and scale > 1 and bool(negative_prompt)
 
     @property
     def accepts(self) -> frozenset[str]:
@@ -195,7 +202,7 @@ def facts_of(
         without_effect=frozenset() if family is None else family.without_effect,
         clip_skip=family is not None and family.clip_skip,
         convolves=_convolves(description),
-        weighted_prompts=family is not None and family.weighted_conditioning is not None,
+        reads=None if family is None else family.reads,
         vae_force_upcast=_vae_force_upcast(description),
         scheduler=description.scheduler_class or "",
         scheduler_config=description.scheduler_config,

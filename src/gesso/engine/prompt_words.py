@@ -34,14 +34,14 @@ class PromptWords:
             rows += count + 1
         self.rows = rows
 
-    def parts(self, text: str) -> Iterator[str | list[int]]:
-        """`text` in pieces, with the ids of a word in its place."""
+    def parts(self, text: str) -> Iterator[tuple[int, int, str | list[int]]]:
+        """`text` in pieces, with the ids of a word in its place, and where each begins and ends."""
         end = 0
         for found in self._pattern.finditer(text) if self._words else ():
-            yield text[end : found.start()]
-            yield self._ids[self._words[(found.lastindex or 1) - 1]]
+            yield end, found.start(), text[end : found.start()]
+            yield found.start(), found.end(), self._ids[self._words[(found.lastindex or 1) - 1]]
             end = found.end()
-        yield text[end:]
+        yield end, len(text), text[end:]
 
     def word_of(self, token: int) -> str:
         """The word that an id below zero belongs to."""

@@ -30,9 +30,7 @@ def is_guided(resolved: ResolvedImageRequest, facts: ModelFacts) -> bool:
 
     Where guidance is distilled, only true guidance, asked for by argument, is a second pass.
     """
-    if facts.distilled:
-        return float(resolved.arguments.get("true_cfg_scale", 1.0)) > 1 and bool(resolved.negative_prompt)
-    return resolved.guidance > facts.guided_above
+    return facts.guided(resolved.guidance, resolved.arguments, resolved.negative_prompt)
 
 
 def conditioning(model: HostedModel, resolved: ResolvedImageRequest, inversions: AppliedInversions) -> Conditioning:
@@ -45,20 +43,10 @@ def conditioning(model: HostedModel, resolved: ResolvedImageRequest, inversions:
     if family is None:
         return Conditioning(arguments=_texts(model, resolved))
     guided, worded = is_guided(resolved, model.facts), inversions.worded(model)
-    if family.weighted_conditioning is not None:
-        encode_texts = load_dotted(family.weighted_conditioning)
-        arguments, steering = encode_prompts(worded, resolved, encode_texts, guided=guided)
-        denoisers = [name for name, role in family.components.items() if role is Role.DENOISER]
-        return Conditioning(arguments=arguments, steering=dict.fromkeys(denoisers, steering) if steering else {})
     encode = load_dotted(family.conditioning)
-    arguments = encode(
-        worded,
-        prompt=resolved.prompt,
-        negative_prompt=resolved.negative_prompt,
-        guided=guided,
-        clip_skip=resolved.clip_skip,
-    )
-    return Conditioning(arguments=arguments)
+    arguments, steering = encode_prompts(worded, resolved, encode, guided=guided, places=family.prompt_places)
+    denoisers = [name for name, role in family.components.items() if role is Role.DENOISER]
+    return Conditioning(arguments=arguments, steering=dict.fromkeys(denoisers, steering) if steering else {})
 
 
 def _texts(model: HostedModel, resolved: ResolvedImageRequest) -> dict[str, Any]:

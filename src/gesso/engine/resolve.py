@@ -4,6 +4,7 @@ A pure function of request, model facts, device and settings; the only chance in
 the caller and passed in.
 """
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
@@ -37,6 +38,7 @@ from gesso.engine.prompt.reading import read_prompts
 from gesso.engine.samplers.table import DEFAULT, OWN_ETA, Chance, check_steps, resolve_chance, resolve_sampler
 from gesso.engine.vae_files import VaeFacts
 from gesso.models.bases.fitting import check_adapter
+from gesso.models.families import Reads
 from gesso.models.single_files.tiny import DECODER, ENCODER
 from gesso.models.tasks import Task
 
@@ -111,7 +113,7 @@ def resolve(
     check_guidance(request, facts, guidance)
     dialect = dialect_of(request, facts)
     weighting = _weighting(request, dialect)
-    _check_prompts(request, dialect, steps=steps, guided=guidance > facts.guided_above)
+    _check_prompts(request, facts, dialect, steps=steps, guidance=guidance)
     return ResolvedImageRequest(
         prompt=request.prompt,
         negative_prompt=request.negative_prompt or "",
@@ -169,14 +171,24 @@ def dialect_of(request: ImageRequest, facts: ModelFacts) -> PromptDialect:
     Raises:
         InputError: its model reads plain text only.
     """
-    if not facts.weighted_prompts and request.dialect not in (None, PromptDialect.PLAIN):
+    if facts.reads is None and request.dialect not in (None, PromptDialect.PLAIN):
         raise InputError(
             f"`{facts.name}` ({facts.family}) reads prompts as plain text, not as `{request.dialect}`",
-            hint="use `plain`; Stable Diffusion 1, 2 and XL take weights and schedules",
+            hint="use `plain`; the families of `gesso models families` that are first-class take weights and schedules",
         )
     if request.dialect is not None:
         return request.dialect
-    return PromptDialect.GESSO if facts.weighted_prompts else PromptDialect.PLAIN
+    return PromptDialect.PLAIN if facts.reads is None or _is_json(request.prompt) else PromptDialect.GESSO
+
+
+def _is_json(text: str) -> bool:
+    """Whether a prompt is a JSON object, as makers of some models advise: then its brackets are its own."""
+    if not text.lstrip().startswith("{"):
+        return False
+    try:
+        return isinstance(json.loads(text), dict)
+    except (ValueError, RecursionError):
+        return False
 
 
 def _weighting(request: ImageRequest, dialect: PromptDialect) -> Weighting:
@@ -190,11 +202,20 @@ def _weighting(request: ImageRequest, dialect: PromptDialect) -> Weighting:
     return Weighting.COMFYUI if dialect is PromptDialect.COMFYUI else Weighting.ORIGINAL
 
 
-def _check_prompts(request: ImageRequest, dialect: PromptDialect, *, steps: int, guided: bool) -> None:
+def _check_prompts(
+    request: ImageRequest, facts: ModelFacts, dialect: PromptDialect, *, steps: int, guidance: float
+) -> None:
     reading = read_prompts(request.prompt, request.negative_prompt or "", dialect=dialect, steps=steps)
-    if reading.composed and not guided:
+    if reading.composed and not facts.guided(guidance, request.arguments, request.negative_prompt or ""):
+        hint = f"use guidance above {facts.guided_above:g}"
+        if facts.distilled:
+            takes = "true_cfg_scale" in facts.accepts
+            hint = "add the argument `true_cfg_scale` above 1 and a negative prompt" if takes else "leave them out"
+        raise InputError("Parts of a prompt that AND joins, or that have a weight, need guidance", hint=hint)
+    if facts.reads is Reads.WHOLE and reading.divided:
         raise InputError(
-            "Parts of a prompt that AND joins, or that have a weight, need guidance", hint="use guidance above 1"
+            f"`{facts.name}` ({facts.family}) reads a prompt as one turn of a conversation, which BREAK cannot divide",
+            hint="leave BREAK out",
         )
 
 

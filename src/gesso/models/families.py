@@ -4,7 +4,7 @@ Class names are strings, so that importing a family imports nothing heavy. A new
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Any
@@ -21,6 +21,20 @@ class GuidedCalls(StrEnum):
     """The same, the prompt's row first."""
     APART = "apart"
     """In two calls of a row, the prompt's first."""
+
+
+class Reads(StrEnum):
+    """How text encoders read a prompt."""
+
+    CHUNKS = "chunks"
+    """In chunks of 75 tokens; `BREAK` begins one."""
+    SECTIONS = "sections"
+    """As a whole; what `BREAK` divides, apart."""
+    WHOLE = "whole"
+    """As one turn of a conversation, which nothing divides."""
+
+
+_EMBEDS, _POOLED, _STATES = "prompt_embeds", "pooled_prompt_embeds", "encoder_hidden_states"
 
 
 class Role(StrEnum):
@@ -59,9 +73,10 @@ class Family:
     components: Mapping[str, Role]
     """The networks by their names in the pipeline. A folder may lack text encoders, never the denoiser or the VAE."""
     conditioning: str
-    """Dotted name of the function that turns a prompt into arguments of the pipeline."""
-    weighted_conditioning: str | None = None
-    """Dotted name of the function that reads several texts with weights; `None` where prompts are plain text."""
+    """Dotted name of the function that reads the texts of a request."""
+    prompt_places: Mapping[str, str] = field(default_factory=lambda: {_EMBEDS: _STATES})
+    """What the pipeline calls what it makes of a text → path of the denoiser's argument that this becomes."""
+    reads: Reads = Reads.CHUNKS
     size_multiple_px: int
     """Used when the folder's configs do not say; `folder.describe` computes it from them."""
     native_size_px: int
@@ -205,8 +220,7 @@ SD1 = Family(
         "safety_checker": Role.SAFETY,
         "image_encoder": Role.IMAGE,
     },
-    conditioning="gesso.engine.conditioning.clip:encode",
-    weighted_conditioning="gesso.engine.conditioning.clip:encode_texts",
+    conditioning="gesso.engine.conditioning.clip:encode_texts",
     size_multiple_px=8,
     native_size_px=512,
     flow=False,
@@ -229,8 +243,8 @@ SDXL = replace(
         "vae": Role.VAE,
         "image_encoder": Role.IMAGE,
     },
-    conditioning="gesso.engine.conditioning.clip_pair:encode",
-    weighted_conditioning="gesso.engine.conditioning.clip_pair:encode_texts",
+    conditioning="gesso.engine.conditioning.clip_pair:encode_texts",
+    prompt_places={_EMBEDS: _STATES, _POOLED: "added_cond_kwargs.text_embeds"},
     native_size_px=1024,
     defaults=Sampling(steps=30, guidance=5.0),
     latent_rgb=_SDXL_RGB,
@@ -249,7 +263,8 @@ SD3 = Family(
         "vae": Role.VAE,
         "image_encoder": Role.IMAGE,
     },
-    conditioning="gesso.engine.conditioning.triple:encode",
+    conditioning="gesso.engine.conditioning.triple:encode_texts",
+    prompt_places={_EMBEDS: _STATES, _POOLED: "pooled_projections"},
     size_multiple_px=16,  # VAE factor 8, patches of 2
     native_size_px=1024,
     flow=True,
@@ -271,7 +286,9 @@ FLUX1_DEV = Family(
         "vae": Role.VAE,
         "image_encoder": Role.IMAGE,
     },
-    conditioning="gesso.engine.conditioning.clip_t5:encode",
+    conditioning="gesso.engine.conditioning.clip_t5:encode_texts",
+    prompt_places={_EMBEDS: _STATES, _POOLED: "pooled_projections"},
+    reads=Reads.SECTIONS,
     size_multiple_px=16,  # VAE factor 8, then 2x2 packing
     native_size_px=1024,
     flow=True,
@@ -294,7 +311,9 @@ Z_IMAGE = Family(
     title="Z-Image",
     pipelines={Task.TEXT_TO_IMAGE: "diffusers:ZImagePipeline"},
     components={"text_encoder": Role.TEXT, "transformer": Role.DENOISER, "vae": Role.VAE},
-    conditioning="gesso.engine.conditioning.z_image:encode",
+    conditioning="gesso.engine.conditioning.z_image:encode_texts",
+    prompt_places={_EMBEDS: "cap_feats"},
+    reads=Reads.WHOLE,
     size_multiple_px=16,  # VAE factor 8, patches of 2
     native_size_px=1024,
     flow=True,
@@ -314,7 +333,8 @@ FLUX2_DEV = Family(
     title="Flux.2 dev",
     pipelines={Task.TEXT_TO_IMAGE: "diffusers:Flux2Pipeline"},
     components={"text_encoder": Role.TEXT, "transformer": Role.DENOISER, "vae": Role.VAE},
-    conditioning="gesso.engine.conditioning.flux2:encode",
+    conditioning="gesso.engine.conditioning.flux2:encode_texts",
+    reads=Reads.WHOLE,
     size_multiple_px=16,  # VAE factor 8, then 2x2 packing
     native_size_px=1024,
     flow=True,
@@ -333,7 +353,7 @@ FLUX2_KLEIN_BASE = replace(
     name="flux2-klein",
     title="Flux.2 klein base",
     pipelines={Task.TEXT_TO_IMAGE: "diffusers:Flux2KleinPipeline"},
-    conditioning="gesso.engine.conditioning.flux2_klein:encode",
+    conditioning="gesso.engine.conditioning.flux2_klein:encode_texts",
     guidance_embedded=False,
     negative_prompt=True,
 )
@@ -347,7 +367,9 @@ QWEN_IMAGE = Family(
     title="Qwen-Image",
     pipelines={Task.TEXT_TO_IMAGE: "diffusers:QwenImagePipeline"},
     components={"text_encoder": Role.TEXT, "transformer": Role.DENOISER, "vae": Role.VAE},
-    conditioning="gesso.engine.conditioning.qwen_image:encode",
+    conditioning="gesso.engine.conditioning.qwen_image:encode_texts",
+    prompt_places={_EMBEDS: _STATES, "prompt_embeds_mask": "encoder_hidden_states_mask"},
+    reads=Reads.WHOLE,
     size_multiple_px=16,  # VAE factor 8, then 2x2 packing
     native_size_px=1328,
     flow=True,

@@ -3,7 +3,7 @@
 The engine computes them itself, since pipelines cut long prompts. One module for each way in which families read text,
 each with one function of the same signature, named in the data of the family:
 
-    encode(model, *, prompt, negative_prompt, guided, clip_skip) -> arguments of the pipeline's `__call__`
+    encode_texts(model, texts, *, clip_skip) -> of each text what the pipeline's `__call__` takes instead of it
 
 | module | families | reads |
 |---|---|---|

@@ -4,7 +4,8 @@ Legend of shapes: B texts (the prompt, and the negative prompt if guided), K chu
 encoder (77 for CLIP), L tokens of a T5 text, C channels.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
@@ -110,21 +111,33 @@ def hidden_layer(states: tuple[torch.Tensor, ...], *, clip_skip: int, usual: int
     return states[-(clip_skip + usual - 1)]
 
 
-def arguments(
-    model: TextModel, embeds: torch.Tensor, pooled: torch.Tensor | None = None, *, guided: bool
-) -> dict[str, torch.Tensor]:
-    """Arguments of the pipeline from the rows of prompt and negative prompt.
+PROMPT_EMBEDS, POOLED, MASK = "prompt_embeds", "pooled_prompt_embeds", "prompt_embeds_mask"
+"""What pipelines call what text encoders make; of the negative prompt with `negative_` before it."""
 
-    Args:
-        embeds: [B, tokens, C]; row 0 is the prompt; if guided, row 1 is the negative prompt.
-        pooled: [B, C], for pipelines that take it.
+Value = torch.Tensor | list[torch.Tensor]
+"""Of one text: a tensor of one row, or a list of one, for pipelines that take lists."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Encoded:
+    """What text encoders made of the texts of a request.
+
+    Attributes:
+        texts: of each text, in the order of `Texts`, by the pipeline's name for it.
+        others: further arguments of the pipeline.
     """
-    rows = {"prompt_embeds": embeds[:1]}
-    if pooled is not None:
-        rows["pooled_prompt_embeds"] = pooled[:1]
-    if guided:
-        rows["negative_prompt_embeds"] = embeds[1:]
-        if pooled is not None:
-            rows["negative_pooled_prompt_embeds"] = pooled[1:]
-    # A clone of each: a row that is a view keeps the whole batch alive, and is aligned differently in memory.
-    return {name: row.to(device=model.device, dtype=model.dtype).clone() for name, row in rows.items()}
+
+    texts: Sequence[Mapping[str, Value]]
+    others: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+    @classmethod
+    def of_rows(cls, model: TextModel, embeds: torch.Tensor, pooled: torch.Tensor | None = None) -> "Encoded":
+        """Of embeddings [B, tokens, C], and what was pooled [B, C] for pipelines that take it."""
+        rows = {PROMPT_EMBEDS: embeds} | ({} if pooled is None else {POOLED: pooled})
+        texts = [{name: row[index : index + 1] for name, row in rows.items()} for index in range(len(embeds))]
+        return cls(texts=[{name: ready(model, row) for name, row in text.items()} for text in texts])
+
+
+def ready(model: TextModel, row: torch.Tensor) -> torch.Tensor:
+    """A row as the pipeline wants it, by itself: a view keeps the whole batch alive, and is aligned differently."""
+    return row.to(device=model.device, dtype=model.dtype).clone()

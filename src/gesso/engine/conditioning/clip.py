@@ -2,23 +2,12 @@
 
 from typing import Any
 
-import torch
-
-from gesso.engine.conditioning.base import TextModel, arguments, hidden_layer, reader
+from gesso.engine.conditioning.base import Encoded, TextModel, hidden_layer, reader
 from gesso.engine.conditioning.texts import Texts
 from gesso.engine.conditioning.weighting import text_rows, weigh
 
 
-def encode(
-    model: TextModel, *, prompt: str, negative_prompt: str, guided: bool, clip_skip: int
-) -> dict[str, torch.Tensor]:
-    """Embeddings of prompt and, if guided, negative prompt: [1, 77 K, C] each. Raises as `encode_texts`."""
-    texts = Texts.plain(prompt, negative_prompt if guided else None)
-    embeds, _ = encode_texts(model, texts, clip_skip=clip_skip)
-    return arguments(model, embeds, guided=guided)
-
-
-def encode_texts(model: TextModel, texts: Texts, *, clip_skip: int) -> tuple[torch.Tensor, None]:
+def encode_texts(model: TextModel, texts: Texts, *, clip_skip: int) -> Encoded:
     """Embeddings of B texts: [B, 77 K, C].
 
     Clip skip n > 1 reads hidden state -n and then the final layer norm, for all texts (diffusers' own `clip_skip`
@@ -38,4 +27,4 @@ def encode_texts(model: TextModel, texts: Texts, *, clip_skip: int) -> tuple[tor
     else:
         found = encoder(ids, output_hidden_states=True, **options).hidden_states
         states = model.part("text_encoder.final_layer_norm")(hidden_layer(found, clip_skip=clip_skip))
-    return weigh(states, rows, texts), None
+    return Encoded.of_rows(model, weigh(states, rows, texts))

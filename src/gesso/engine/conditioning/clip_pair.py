@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import torch
 
-from gesso.engine.conditioning.base import TextEncoder, TextModel, Tokenizer, arguments, hidden_layer, reader
+from gesso.engine.conditioning.base import Encoded, TextEncoder, TextModel, Tokenizer, hidden_layer, reader
 from gesso.engine.conditioning.texts import NOTHING, Texts
 from gesso.engine.conditioning.weighting import text_rows, weigh
 
@@ -13,19 +13,7 @@ PENULTIMATE = 2
 """The layer that this family reads, counted from the end; no final norm follows."""
 
 
-def encode(
-    model: TextModel, *, prompt: str, negative_prompt: str, guided: bool, clip_skip: int
-) -> dict[str, torch.Tensor]:
-    """Embeddings [1, 77 K, C1 + C2] and pooled [1, C2] of prompt and, if guided, negative prompt.
-
-    Raises as `encode_texts`.
-    """
-    texts = Texts.plain(prompt, negative_prompt if guided else None)
-    embeds, pooled = encode_texts(model, texts, clip_skip=clip_skip)
-    return arguments(model, embeds, pooled, guided=guided)
-
-
-def encode_texts(model: TextModel, texts: Texts, *, clip_skip: int) -> tuple[torch.Tensor, torch.Tensor]:
+def encode_texts(model: TextModel, texts: Texts, *, clip_skip: int) -> Encoded:
     """Embeddings [B, 77 K, C1 + C2] and pooled [B, C2] of B texts.
 
     An empty negative prompt is all zeros if the model was trained so (`force_zeros_for_empty_prompt`). A folder
@@ -43,7 +31,7 @@ def encode_texts(model: TextModel, texts: Texts, *, clip_skip: int) -> tuple[tor
     if zeros:
         embeds = torch.cat([embeds, torch.zeros_like(embeds[:1])])
         last_pooled = torch.cat([last_pooled, torch.zeros_like(last_pooled[:1])])
-    return embeds, last_pooled
+    return Encoded.of_rows(model, embeds, last_pooled)
 
 
 def encode_side_by_side(

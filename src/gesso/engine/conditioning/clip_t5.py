@@ -1,22 +1,19 @@
 """Conditioning by T5, with CLIP for the summary: Flux.1."""
 
-import torch
-
 from gesso.core.errors import InputError
-from gesso.engine.conditioning.base import TextModel, arguments, reader
-from gesso.engine.conditioning.chunks import chunk_rows
+from gesso.engine.conditioning.base import Encoded, TextModel, reader
+from gesso.engine.conditioning.chunks import weighted_rows
 from gesso.engine.conditioning.t5 import encode_t5
+from gesso.engine.conditioning.texts import Texts, joined
 
 T5_LENGTH = 512
 
 
-def encode(
-    model: TextModel, *, prompt: str, negative_prompt: str, guided: bool, clip_skip: int
-) -> dict[str, torch.Tensor]:
-    """Embeddings [1, L, C] of T5 and pooled [1, C] of CLIP's first chunk, of prompt and, if guided, negative prompt.
+def encode_texts(model: TextModel, texts: Texts, *, clip_skip: int) -> Encoded:
+    """Embeddings [1, L, C] of T5 and pooled [1, C] of CLIP's first chunk, which has no weights, of each text.
 
-    `guided` means true classifier-free guidance, with a second pass; the guidance that Flux dev takes as an input of
-    its network needs no negative prompt.
+    There are negative prompts with true classifier-free guidance only; the guidance that Flux dev takes as an input of
+    its network needs none.
 
     Raises:
         InputError: a clip skip; no hidden state of CLIP is read here.
@@ -25,10 +22,9 @@ def encode(
         raise InputError(
             f"Clip skip {clip_skip} was asked of a model that reads no hidden states of CLIP", hint="use 1"
         )
-    texts = [prompt, negative_prompt] if guided else [prompt]
     tokenizer, encoder = reader(model)
-    (rows,) = chunk_rows([(tokenizer, encoder)], texts)
+    (rows,) = weighted_rows([(tokenizer, encoder)], joined(texts.groups), texts.dialect)
     first = rows.ids[:: rows.chunks]  # [B, P]
     pooled = encoder(first.to(model.device)).pooler_output
     embeds = encode_t5(model, *reader(model, "_2"), texts, usual_length=T5_LENGTH)
-    return arguments(model, embeds, pooled, guided=guided)
+    return Encoded.of_rows(model, embeds, pooled)

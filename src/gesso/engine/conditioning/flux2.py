@@ -6,8 +6,19 @@ Source: Black Forest Labs, `flux2/text_encoder.py`; the instruction is theirs to
 import torch
 from diffusers.pipelines.flux2.system_messages import SYSTEM_MESSAGE
 
-from gesso.engine.conditioning.base import TextModel, arguments, reader
-from gesso.engine.conditioning.chat import PROMPT, hidden_states, refuse_clip_skip, side_by_side, tokens
+from gesso.core.requests import Weighting
+from gesso.engine.conditioning.base import Encoded, TextModel, reader
+from gesso.engine.conditioning.chat import (
+    Conversation,
+    Turn,
+    hidden_states,
+    refuse_clip_skip,
+    side_by_side,
+    tokens,
+    turns,
+)
+from gesso.engine.conditioning.texts import Texts
+from gesso.engine.prompt.steps import Piece
 
 LONGEST = 512
 LAYERS = (10, 20, 30)
@@ -15,10 +26,8 @@ PICTURE = "[IMG]"
 """What stands for a picture in a conversation; in a prompt it would mean one that is not there."""
 
 
-def encode(
-    model: TextModel, *, prompt: str, negative_prompt: str, guided: bool, clip_skip: int
-) -> dict[str, torch.Tensor]:
-    """Embeddings [1, 512, 3 C] of the prompt, padding attended to by the denoiser as in training.
+def encode_texts(model: TextModel, texts: Texts, *, clip_skip: int) -> Encoded:
+    """Embeddings [1, 512, 3 C] of each text, padding attended to by the denoiser as in training.
 
     Guidance is an input of the denoiser, so there is never a negative prompt.
 
@@ -26,12 +35,20 @@ def encode(
         InputError: a prompt of more than 512 tokens, the instruction included; a clip skip.
     """
     refuse_clip_skip(clip_skip)
-    assert not guided
+    assert not texts.negatives
+    return Encoded.of_rows(model, torch.cat([_embeds(model, turn, texts.weighting) for turn in turns(texts)]))
+
+
+def _embeds(model: TextModel, turn: Turn, weighting: Weighting) -> torch.Tensor:
     tokenizer, encoder = reader(model)
-    spoken = (("system", SYSTEM_MESSAGE), ("user", prompt.replace(PICTURE, "")))
-    messages = [{"role": role, "content": [{"type": "text", "text": text}]} for role, text in spoken]
-    written = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=False)
+
+    def template(text: str) -> str:
+        spoken = (("system", SYSTEM_MESSAGE), ("user", text))
+        messages = [{"role": role, "content": [{"type": "text", "text": text}]} for role, text in spoken]
+        return tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=False)
+
+    without = tuple(Piece(piece.text.replace(PICTURE, ""), piece.weight) for piece in turn.pieces)
+    said = Conversation.around(Turn(pieces=without, what=turn.what), template)
     # The template writes the begin of text itself.
-    ids, mask = tokens(tokenizer, written, what=PROMPT, longest=LONGEST, padded=True, add_special_tokens=False)
-    embeds = side_by_side(hidden_states(model, encoder, ids, mask), LAYERS)
-    return arguments(model, embeds, guided=False)
+    words = tokens(tokenizer, said, longest=LONGEST, padded=True, weighting=weighting, add_special_tokens=False)
+    return words.weigh(side_by_side(hidden_states(model, encoder, words), LAYERS), weighting)

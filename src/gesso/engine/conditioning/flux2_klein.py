@@ -2,31 +2,40 @@
 
 import torch
 
-from gesso.engine.conditioning.base import TextModel, arguments, reader
-from gesso.engine.conditioning.chat import NEGATIVE, PROMPT, hidden_states, refuse_clip_skip, side_by_side, tokens
+from gesso.core.requests import Weighting
+from gesso.engine.conditioning.base import Encoded, TextModel, reader
+from gesso.engine.conditioning.chat import (
+    Conversation,
+    Turn,
+    hidden_states,
+    refuse_clip_skip,
+    side_by_side,
+    tokens,
+    turns,
+)
+from gesso.engine.conditioning.texts import Texts
 
 LONGEST = 512
 LAYERS = (9, 18, 27)
 
 
-def encode(
-    model: TextModel, *, prompt: str, negative_prompt: str, guided: bool, clip_skip: int
-) -> dict[str, torch.Tensor]:
-    """Embeddings [1, 512, 3 C] of prompt and, if guided, negative prompt, padding attended to as in training.
+def encode_texts(model: TextModel, texts: Texts, *, clip_skip: int) -> Encoded:
+    """Embeddings [1, 512, 3 C] of each text, padding attended to as in training.
 
     Raises:
         InputError: a text of more than 512 tokens; a clip skip.
     """
     refuse_clip_skip(clip_skip)
-    embeds = [_embeds(model, prompt, PROMPT)]
-    if guided:
-        embeds.append(_embeds(model, negative_prompt, NEGATIVE))
-    return arguments(model, torch.cat(embeds), guided=guided)
+    return Encoded.of_rows(model, torch.cat([_embeds(model, turn, texts.weighting) for turn in turns(texts)]))
 
 
-def _embeds(model: TextModel, text: str, what: str) -> torch.Tensor:
+def _embeds(model: TextModel, turn: Turn, weighting: Weighting) -> torch.Tensor:
     tokenizer, encoder = reader(model)
-    messages = [{"role": "user", "content": text}]
-    written = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True, enable_thinking=False)
-    ids, mask = tokens(tokenizer, written, what=what, longest=LONGEST, padded=True)
-    return side_by_side(hidden_states(model, encoder, ids, mask), LAYERS)
+
+    def template(text: str) -> str:
+        said = [{"role": "user", "content": text}]
+        return tokenizer.apply_chat_template(said, tokenize=False, add_generation_prompt=True, enable_thinking=False)
+
+    said = Conversation.around(turn, template)
+    words = tokens(tokenizer, said, longest=LONGEST, padded=True, weighting=weighting)
+    return words.weigh(side_by_side(hidden_states(model, encoder, words), LAYERS), weighting)

@@ -1,11 +1,20 @@
 """Conditioning by Qwen 2.5 VL, last layer: Qwen-Image (Wu et al. 2025, arXiv 2508.02324)."""
 
-from typing import Any
-
 import torch
 
-from gesso.engine.conditioning.base import TextModel, reader
-from gesso.engine.conditioning.chat import NEGATIVE, PROMPT, hidden_states, refuse_clip_skip, tokens
+from gesso.core.requests import Weighting
+from gesso.engine.conditioning.base import MASK, PROMPT_EMBEDS, Encoded, TextModel, Value, reader, ready
+from gesso.engine.conditioning.chat import (
+    NEGATIVE,
+    Conversation,
+    Turn,
+    hidden_states,
+    refuse_clip_skip,
+    tokens,
+    turns,
+)
+from gesso.engine.conditioning.texts import Texts
+from gesso.engine.prompt.steps import Piece
 
 LONGEST = 1024
 """Tokens of a text after the instruction. Diffusers' pipeline cuts at 512 unless told, and takes 1024 at most."""
@@ -20,28 +29,27 @@ NOTHING = " "
 """What the published examples give for no negative prompt."""
 
 
-def encode(model: TextModel, *, prompt: str, negative_prompt: str, guided: bool, clip_skip: int) -> dict[str, Any]:
-    """Embeddings [1, L, C] and mask [1, L] of prompt and, if guided, negative prompt; L is the text's own length.
+def encode_texts(model: TextModel, texts: Texts, *, clip_skip: int) -> Encoded:
+    """Embeddings [1, L, C] and mask [1, L] of each text; L is the text's own length.
 
     Raises:
         InputError: a text of more than 1024 tokens; a clip skip.
     """
     refuse_clip_skip(clip_skip)
-    given: dict[str, Any] = {"max_sequence_length": LONGEST}
-    texts = [("", prompt, PROMPT)]
-    if guided:
-        texts.append(("negative_", negative_prompt or NOTHING, NEGATIVE))
-    for prefix, text, what in texts:
-        embeds = _embeds(model, text, what)
-        given[f"{prefix}prompt_embeds"] = embeds
-        given[f"{prefix}prompt_embeds_mask"] = torch.ones(embeds.shape[:2], dtype=torch.long, device=embeds.device)
-    return given
+    found: list[dict[str, Value]] = []
+    for turn in turns(texts):
+        if turn.what == NEGATIVE and not turn.text:
+            turn = Turn(pieces=(Piece(NOTHING, 1.0),), what=NEGATIVE)
+        embeds = _embeds(model, turn, texts.weighting)
+        mask = torch.ones(embeds.shape[:2], dtype=torch.long, device=embeds.device)
+        found.append({PROMPT_EMBEDS: embeds, MASK: mask})
+    return Encoded(texts=found, others={"max_sequence_length": LONGEST})
 
 
-def _embeds(model: TextModel, text: str, what: str) -> torch.Tensor:
+def _embeds(model: TextModel, turn: Turn, weighting: Weighting) -> torch.Tensor:
     """[1, L, C], by a call of its own: texts side by side would be padded, and padding changes the sums."""
     tokenizer, encoder = reader(model)
-    longest = LONGEST + INSTRUCTION_TOKENS
-    ids, mask = tokens(tokenizer, f"{INSTRUCTION}{text}{END}", what=what, longest=longest, padded=False)
-    states = hidden_states(model, encoder, ids, mask)[-1]
-    return states[:, INSTRUCTION_TOKENS:].to(device=model.device, dtype=model.dtype).clone()
+    said = Conversation.around(turn, lambda text: f"{INSTRUCTION}{text}{END}")
+    words = tokens(tokenizer, said, longest=LONGEST + INSTRUCTION_TOKENS, padded=False, weighting=weighting)
+    states = words.weigh(hidden_states(model, encoder, words)[-1], weighting)
+    return ready(model, states[:, INSTRUCTION_TOKENS:])

@@ -19,9 +19,16 @@ class WordTokenizer:
 
     def __call__(self, text: str, /, **options: Any) -> Mapping[str, Any]:
         ids: list[int] = []
-        for part in self._words.parts(text):
-            ids += self._tokenizer(part, **options)["input_ids"] if isinstance(part, str) else part
-        return {"input_ids": ids}
+        places: list[tuple[int, int]] = []
+        for start, end, part in self._words.parts(text):
+            if isinstance(part, str):
+                found = self._tokenizer(part, **options)
+                ids += found["input_ids"]
+                places += [(start + first, start + last) for first, last in found.get("offset_mapping", ())]
+            else:
+                ids += part
+                places += [(start, end)] * len(part)
+        return {"input_ids": ids, "offset_mapping": places}
 
     def decode(self, token_ids: list[int], /) -> str:
         """The text of ids, words by their names."""

@@ -2,33 +2,34 @@
 
 import torch
 
-from gesso.engine.conditioning.base import TextModel, reader
-from gesso.engine.conditioning.chat import NEGATIVE, PROMPT, hidden_states, refuse_clip_skip, tokens
+from gesso.core.requests import Weighting
+from gesso.engine.conditioning.base import PROMPT_EMBEDS, Encoded, TextModel, reader
+from gesso.engine.conditioning.chat import Conversation, Turn, hidden_states, refuse_clip_skip, tokens, turns
+from gesso.engine.conditioning.texts import Texts
 
 LONGEST = 512
 PENULTIMATE = -2
 
 
-def encode(
-    model: TextModel, *, prompt: str, negative_prompt: str, guided: bool, clip_skip: int
-) -> dict[str, list[torch.Tensor]]:
-    """A list of one [L, C] for the prompt and, if guided, one for the negative prompt; L is the text's own length.
+def encode_texts(model: TextModel, texts: Texts, *, clip_skip: int) -> Encoded:
+    """A list of one [L, C] for each text; L is the text's own length.
 
     Raises:
         InputError: a text of more than 512 tokens; a clip skip.
     """
     refuse_clip_skip(clip_skip)
-    embeds = {"prompt_embeds": [_embeds(model, prompt, PROMPT)]}
-    if guided:
-        embeds["negative_prompt_embeds"] = [_embeds(model, negative_prompt, NEGATIVE)]
-    return embeds
+    return Encoded(texts=[{PROMPT_EMBEDS: [_embeds(model, turn, texts.weighting)]} for turn in turns(texts)])
 
 
-def _embeds(model: TextModel, text: str, what: str) -> torch.Tensor:
+def _embeds(model: TextModel, turn: Turn, weighting: Weighting) -> torch.Tensor:
     tokenizer, encoder = reader(model)
-    messages = [{"role": "user", "content": text}]
-    # Qwen 3's template leaves the model free to think, which it is not asked to: so the family was trained.
-    written = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True, enable_thinking=True)
-    ids, mask = tokens(tokenizer, written, what=what, longest=LONGEST, padded=True)
-    states = hidden_states(model, encoder, ids, mask)[PENULTIMATE]  # [1, 512, C]
-    return states[0][mask[0].bool().to(states.device)].to(device=model.device, dtype=model.dtype)
+
+    def template(text: str) -> str:
+        # Qwen 3's leaves the model free to think, which it is not asked to: so the family was trained.
+        said = [{"role": "user", "content": text}]
+        return tokenizer.apply_chat_template(said, tokenize=False, add_generation_prompt=True, enable_thinking=True)
+
+    said = Conversation.around(turn, template)
+    words = tokens(tokenizer, said, longest=LONGEST, padded=True, weighting=weighting)
+    states = words.weigh(hidden_states(model, encoder, words)[PENULTIMATE], weighting)  # [1, 512, C]
+    return states[0][words.mask[0].bool().to(states.device)].to(device=model.device, dtype=model.dtype)

@@ -42,6 +42,11 @@ class PromptReading:
         """Whether what guides is more than one text at its full weight."""
         return [part.weight for part in self.parts] != [1]
 
+    @property
+    def divided(self) -> bool:
+        """Whether a text is divided by `BREAK`."""
+        return any(len(entry.sections) > 1 for entry in self._entries())
+
     def moments(self) -> Iterator[Moment]:
         """What is read from when to when; one for all steps if nothing changes."""
         rows = [part.entries for part in self.parts]
