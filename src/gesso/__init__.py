@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from gesso.core.recipe import Recipe
     from gesso.core.requests import ImageRequest, ResolvedImageRequest
     from gesso.core.settings import Settings
+    from gesso.engine.foreign.values import ForeignRecipe
     from gesso.engine.handle import Handle, Result
     from gesso.engine.studio import Studio
 
@@ -25,6 +26,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Event",
+    "ForeignRecipe",
     "GessoError",
     "Handle",
     "ImageRequest",
@@ -38,6 +40,7 @@ __all__ = [
 
 _HOMES = {
     "Event": "gesso.core.events",
+    "ForeignRecipe": "gesso.engine.foreign.values",
     "GessoError": "gesso.core.errors",
     "Handle": "gesso.engine.handle",
     "ImageRequest": "gesso.core.requests",

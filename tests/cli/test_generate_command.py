@@ -72,7 +72,7 @@ def test_noise_can_be_chosen_varied_and_carried_over(command: Command) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (("--noise-source", "dice"), 2, "`--noise-source`: Input should be 'cpu' or 'nv'"),
+        (("--noise-source", "dice"), 2, "`--noise-source`: Input should be 'cpu', 'nv' or 'comfyui'"),
         (("--variation-seed", 3), 3, "Variation seed 3 has no effect without a variation strength"),
         (("--variation-strength", 2), 3, "Asked for variation strength 2"),
     ],

@@ -36,8 +36,13 @@ def test_show_prints_the_parameters_of_a_picture_from_elsewhere(command: Command
     text = PngInfo()
     text.add_text("parameters", "a cat\nNegative prompt: a dog\nSteps: 7, Sampler: Euler a, Seed: 3, Size: 64x64")
     Image.new("RGB", (8, 8)).save("other.png", pnginfo=text)
-    assert command("show", "other.png").out.startswith("a cat\nNegative prompt: a dog\nSteps: 7")
-    assert command("show", "other.png", "--json").data["recipe"] is None
+    shown = command("show", "other.png").out
+    assert shown.startswith("a cat\nNegative prompt: a dog\nSteps: 7")
+    assert "made by  AUTOMATIC1111" in shown
+    assert "  Seed               seed=3\n" in shown
+    data = command("show", "other.png", "--json").data
+    assert data["recipe"] is None
+    assert data["foreign"]["request"]["negative_prompt"] == "a dog"
 
 
 def test_a_picture_from_elsewhere_can_be_asked_for_again(command: Command) -> None:
@@ -53,7 +58,8 @@ def test_a_picture_from_elsewhere_can_be_asked_for_again(command: Command) -> No
     assert (resolved["prompt"], resolved["negative_prompt"]) == ("a cat", "a dog")
     assert (resolved["steps"], resolved["sampler"], resolved["guidance"], resolved["seed"]) == (2, "Euler a", 3.0, 3)
     assert (resolved["width"], resolved["height"]) == (64, 128)
-    assert "`toy`" in ran.err  # the model is not carried over, and that is said
+    assert "Model `toy` is not carried over: it is not here, `primer` is used" in ran.err
+    assert resolved["noise_source"] == "nv"
 
 
 def test_show_of_a_picture_that_says_nothing_exits_3(command: Command) -> None:

@@ -110,27 +110,36 @@ def test_a_hostile_picture_is_refused(command: Command, name: str) -> None:
     "pictures",
     tried="`parameters` of other tools with 200,000 pairs, unclosed quotes, 100,000 blanks, a seed of 10,000 digits, "
     "a guidance of 1e999, a prompt of 30 million letters",
-    happens="read in a second; what cannot be is refused by name before a model is loaded",
-    told="exit 3, one line and a hint",
+    happens="read in a second; what cannot be is named, before a model is loaded, and a prompt so long refused",
+    told="a warning each, 20 at most; exit 3, one line and a hint",
 )
 @pytest.mark.parametrize(
     ("parameters", "words"),
     [
-        (PAIRS + b"CFG scale: 1e999", "says guidance `inf`"),
-        (PAIRS + b"a:" * 200_000 + b", Steps: -1", "steps -1"),
-        (PAIRS + b'a: "\\,' * 100_000 + b", CFG scale: -1", "guidance -1"),
-        (PAIRS + b" " * 100_000 + b"!, Size: 7x7", "7x7"),
-        (b"x\nSteps: 2, Seed: " + b"9" * 10_000 + b", Sampler: brush, CFG scale: 3", "Unknown sampler: `brush`"),
+        (PAIRS + b"CFG scale: 1e999", "CFG scale `1e999` is not carried over"),
+        (PAIRS + b"a:" * 200_000 + b", Steps: -1", "Steps `-1` is not carried over"),
+        (PAIRS + b'a: "\\,' * 100_000 + b", CFG scale: -1", "CFG scale `-1` is not carried over"),
+        (PAIRS + b", ".join(b"k%d: [1" % index for index in range(100_000)), "k0 `[1` is not carried over"),
+        (PAIRS + b" " * 100_000 + b"!, Size: 7x7", "Size `7x7` is not carried over"),
+        (
+            b"x\nSteps: 2, Seed: " + b"9" * 10_000 + b", Sampler: brush, CFG scale: 3",
+            "Sampler `brush` is not carried over",
+        ),
         (b"x" * 30_000_000 + b"\nSteps: 2, Seed: 1, Sampler: Euler", "30,000,000 characters"),
     ],
-    ids=["guidance", "pairs", "quotes", "blanks", "seed", "prompt"],
+    ids=["guidance", "pairs", "quotes", "brackets", "blanks", "seed", "prompt"],
 )
-def test_hostile_parameters_are_read_quickly_and_refused(command: Command, parameters: bytes, words: str) -> None:
+def test_hostile_parameters_are_read_quickly(command: Command, parameters: bytes, words: str) -> None:
     Path("x.png").write_bytes(with_chunks(chunk(b"tEXt", b"parameters\0" + parameters))())
     assert command("show", "x.png").code == 0
-    ran = command("generate", "--from", "x.png", "--out", "new/a.png")
+    ran = command(
+        "generate", "--from", "x.png", "--out", "new/a.png", *([] if "characters" in words else ["--model", "no"])
+    )
     assert (ran.code, ran.out) == (3, "")
-    error, hint = ran.err.splitlines()
-    assert words in error
+    *warnings, error, hint = ran.err.splitlines()
+    assert words in ran.err
+    assert len(warnings) <= 21
+    assert all(line.startswith("warning: ") for line in warnings)
+    assert error.startswith("error: ")
     assert hint.startswith("hint: ")
     assert list(Path().iterdir()) == [Path("x.png")]

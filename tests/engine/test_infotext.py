@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gesso.core.requests import ImageRequest, NoiseSource, PromptDialect
+from gesso.engine.foreign.read import read_parameters
 from gesso.engine.infotext import NEGATIVE, parse, write
 from recipes import recipe
 
@@ -37,32 +37,11 @@ def test_noise_is_written_as_automatic1111_writes_it() -> None:
         "Seed: 42, Size: 512x768, Model hash: 0123456789, Model: toy, Variation seed: 102, "
         "Variation seed strength: 0.25, Clip skip: 2, ENSD: 31337, RNG: NV, Version: Gesso 0.1.0"
     )
-    assert parse(text).request_fields().items() >= (fields | {"seed": 42, "variation_seed": 102}).items()
+    assert read_parameters(text).fields.items() >= (fields | {"seed": 42, "variation_seed": 102}).items()
 
 
 def test_a_variation_seed_of_nought_is_written_too() -> None:
     assert "Variation seed: 0, Variation seed strength: 1.0," in write(recipe(variation_strength=1.0))
-
-
-@pytest.mark.parametrize(
-    ("pairs", "source"),
-    [
-        ("RNG: CPU", NoiseSource.CPU),
-        ("RNG: NV, Version: v1.10.1", NoiseSource.NV),
-        ("RNG: GPU", NoiseSource.NV),
-        ("RNG: CPU, Version: v1.10.1", NoiseSource.CPU),
-        ("Version: v1.6.0", NoiseSource.NV),
-        ("Version: f2.0.1v1.10.1-previous-519-g44eb4ea8", NoiseSource.NV),
-        ("Version: ComfyUI", None),
-        ("App: SD.Next", None),
-        ("RNG: dice", None),
-    ],
-)
-def test_the_noise_source_is_read_and_known_where_automatic1111_leaves_it_out(
-    pairs: str, source: NoiseSource | None
-) -> None:
-    fields = parse(f"a cat\nSteps: 20, Seed: 1, Size: 512x512, {pairs}").request_fields()
-    assert fields.get("noise_source") is source
 
 
 @pytest.mark.parametrize(
@@ -80,7 +59,7 @@ def test_the_noise_source_is_read_and_known_where_automatic1111_leaves_it_out(
 def test_noise_on_the_way_is_written_as_automatic1111_writes_it(resolved: dict[str, Any], written: str) -> None:
     text = write(recipe(schedule="automatic", **resolved))
     assert f", {written}, RNG: CPU" in text
-    assert parse(text).request_fields().items() >= resolved.items()
+    assert read_parameters(text).fields.items() >= resolved.items()
 
 
 def test_noise_on_the_way_that_is_the_samplers_own_is_not_written() -> None:
@@ -88,12 +67,6 @@ def test_noise_on_the_way_that_is_the_samplers_own_is_not_written() -> None:
         text = write(recipe(sampler=sampler, eta=eta))
         assert "Eta" not in text
         assert "Sigma" not in text
-
-
-def test_no_limit_of_churn_is_read_as_none() -> None:
-    fields = parse("x\nSteps: 20, Sampler: Euler, Seed: 1, Sigma churn: 2, Sigma tmax: inf").request_fields()
-    assert fields["s_churn"] == 2
-    assert "s_tmax" not in fields
 
 
 def test_an_automatic_schedule_is_named_so_only_where_the_sampler_prefers_none() -> None:
@@ -154,7 +127,6 @@ def test_whatever_the_prompt_it_is_read_back(
 @given(st.text())
 def test_reading_never_fails(text: str) -> None:
     read = parse(text)
-    read.request_fields()
     if not read.pairs:
         assert NEGATIVE in text or read.prompt == normalised(text)
 
@@ -170,29 +142,6 @@ def test_the_text_of_automatic1111_is_read() -> None:
     assert read.negative_prompt == "blurry,\nugly"
     assert read.pairs["Lora hashes"] == 'foo: 0123456789ab, bar: "x"'
     assert read.pairs["Version"] == "v1.10.1"
-    assert read.request_fields() == {
-        "prompt": "a cat, (hat:1.2)\nsecond line",
-        "negative_prompt": "blurry,\nugly",
-        "steps": 20,
-        "seed": 42,
-        "guidance": 7.0,
-        "sampler": "DPM++ 2M Karras",
-        "clip_skip": 2,
-        "noise_source": NoiseSource.NV,  # which that tool does not write
-        "dialect": PromptDialect.A1111,
-        "width": 512,
-        "height": 768,
-    }
-    ImageRequest(**read.request_fields())
-
-
-def test_the_text_of_sdnext_is_read_with_the_names_of_automatic1111() -> None:
-    read = parse(
-        "a cat\nNegative prompt: \nSteps: 20, Size: 512x512, Sampler: Euler a, Seed: 1, CLiP-skip: 2, App: SD.Next"
-    )
-    assert (read.prompt, read.negative_prompt) == ("a cat", "")
-    assert read.pairs["Clip skip"] == "2"
-    assert read.pairs["Sampler"] == "Euler a"
 
 
 def test_a_key_that_stands_alone_is_its_own_value() -> None:
@@ -205,6 +154,16 @@ def test_a_text_without_pairs_is_all_prompt(text: str) -> None:
     assert not parse(text).pairs
 
 
-def test_values_that_cannot_be_read_are_left_out_of_a_request() -> None:
-    fields = parse("x\nSteps: many, Seed: , Size: big, CFG scale: 3").request_fields()
-    assert fields == {"prompt": "x", "negative_prompt": None, "guidance": 3.0}
+def test_what_is_no_pair_is_kept_apart() -> None:
+    read = parse('x\nSteps: 1, ?!, Seed: 2 , Size: 8x8, Seed: 3, Hashes: {"a": 1, "b": 2}, Model: "a, b" c')
+    assert read.unread == ("?!", "c")
+    assert read.repeated == (("Seed", "2"),)
+    assert read.pairs["Hashes"] == '{"a": 1, "b": 2}'
+    assert read.pairs["Model"] == "a, b"
+
+
+def test_lines_about_templates_are_no_part_of_the_prompts() -> None:
+    read = parse("a cat\nNegative prompt: a dog\nSteps: 1, Seed: 2, Size: 8x8\nTemplate: a {cat|cow}\nand more")
+    assert (read.prompt, read.negative_prompt, read.pairs["Seed"]) == ("a cat", "a dog", "2")
+    assert read.templates == {"Template": "a {cat|cow}"}
+    assert read.unread == ("and more",)

@@ -174,7 +174,7 @@ def test_a_picture_without_noise_is_refused() -> None:
         noise.close()
 
 
-@pytest.mark.parametrize("source", NoiseSource)
+@pytest.mark.parametrize("source", [NoiseSource.CPU, NoiseSource.NV])
 def test_the_first_draw_is_the_seeds_and_the_steps_draw_from_the_seed_and_offset(source: NoiseSource) -> None:
     generator = torch.Generator()
 
@@ -197,6 +197,18 @@ def test_the_first_draw_is_the_seeds_and_the_steps_draw_from_the_seed_and_offset
     varied = drawn(variation_seed=6, variation_strength=0.25)
     assert torch.equal(varied[0], slerp(0.25, stream(5)[0], stream(6)[0]))
     assert torch.equal(varied[1], stream(5)[1])  # the steps are the seed's own
+
+
+def test_noise_of_comfyui_begins_on_a_cpu_and_goes_on_on_a_gpu() -> None:
+    generator, high = torch.Generator(), 156676111990784  # seeds have 64 bits there
+    for offset in (0, high):
+        with inside(generator, noise_source="comfyui", eta_seed_offset=offset) as noise:
+            first, *steps = (torch.randn(1, 4, 8, 8, generator=generator) for _ in range(3))
+        assert noise.close() == []
+        # torch's own generator on a CPU reads only the low 32 bits, so both seeds begin alike.
+        assert torch.equal(first, torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(5 + offset)))
+        for draw, got in enumerate(steps):
+            assert got.flatten().tolist() == normals(5 + offset, draw=draw, count=256).tolist()
 
 
 @pytest.mark.parametrize("kind", ["sd1", "flux-dev"])

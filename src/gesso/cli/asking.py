@@ -9,6 +9,10 @@ from gesso.cli.output import print_warning
 from gesso.cli.show import read_picture
 from gesso.core.errors import InputError, UsageError
 from gesso.core.requests import ImageRequest
+from gesso.core.settings import Settings
+
+MOST_WARNINGS = 20
+"""About one picture; `gesso show` has no limit."""
 
 _OPTIONS = {
     "parts": "--part",
@@ -25,19 +29,20 @@ _OPTIONS = {
 """Options whose name differs from the field of the request."""
 
 
-def request_from(picture: Path | None, asked: dict[str, Any]) -> ImageRequest:
+def request_from(picture: Path | None, asked: dict[str, Any], settings: Settings) -> ImageRequest:
     """The request that the command line stands for.
 
     Args:
         picture: a picture whose request is taken again with its seed, `asked` on top of it.
         asked: fields of the request, as typed; those that were left out are absent.
+        settings: tell where models are looked for.
 
     Raises:
         UsageError: a value that its field does not take.
         InputError: the picture does not say how it was made, or says something that cannot be.
     """
     try:
-        return ImageRequest(**asked) if picture is None else _again(picture, asked)
+        return ImageRequest(**asked) if picture is None else _again(picture, asked, settings)
     except ValidationError as error:
         first = error.errors()[0]
         field = str(first["loc"][0])
@@ -49,23 +54,25 @@ def request_from(picture: Path | None, asked: dict[str, Any]) -> ImageRequest:
         raise UsageError(f"`{option}`: {first['msg']} (found `{first['input']}`)", hint=hint) from error
 
 
-def _again(picture: Path, asked: dict[str, Any]) -> ImageRequest:
+def _again(picture: Path, asked: dict[str, Any], settings: Settings) -> ImageRequest:
     found = read_picture(picture)
     if found.recipe is not None:
         if "arguments" in asked:
             asked = asked | {"arguments": found.recipe.asked.arguments | asked["arguments"]}
         return found.recipe.again(**asked)
-    if found.parameters is None:
-        raise InputError(f"`{picture}` cannot be made again: {found.problem}", hint="give a prompt instead of `--from`")
-    return ImageRequest(**_from_parameters(picture, found.parameters, chosen="model" in asked) | asked)
+    recipe = found.foreign
+    if recipe is None:
+        problem = found.problem or "nothing of it is understood"
+        raise InputError(f"`{picture}` cannot be made again: {problem}", hint="give a prompt instead of `--from`")
+    from gesso.engine.foreign.fitting import fitted
+    from gesso.models.store import ModelStore
+    from gesso.primer import weights_folder
 
-
-def _from_parameters(picture: Path, text: str, *, chosen: bool) -> dict[str, Any]:
-    """What other studios' text says. A name of a model means something only where it was written."""
-    from gesso.engine import infotext
-
-    parameters = infotext.parse(text)
-    model = parameters.pairs.get("Model")
-    if model is not None and not chosen:
-        print_warning(f"`{picture}` was made with a model called `{model}`, another may be used: `--model` chooses")
-    return parameters.request_fields()
+    store = ModelStore(settings, bundled={"primer": weights_folder()})
+    recipe = fitted(recipe, store, asked, usual=settings.model)
+    warnings = recipe.warnings()
+    for line in warnings[:MOST_WARNINGS]:
+        print_warning(f"`{picture}` by {recipe.made_by}: {line}")
+    if len(warnings) > MOST_WARNINGS:
+        print_warning(f"`{picture}`: {len(warnings) - MOST_WARNINGS} more such lines; `gesso show` tells them all")
+    return recipe.again(**asked)

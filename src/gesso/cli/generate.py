@@ -62,6 +62,7 @@ def generate(  # one parameter for each option: that is how Typer declares them
     s_tmin: options.STmin = None,
     s_tmax: options.STmax = None,
     s_noise: options.SNoise = None,
+    sgm_noise_multiplier: options.SgmNoiseMultiplier = None,
     noise_source: options.NoiseSource = None,
     eta_seed_offset: options.EtaSeedOffset = None,
     variation_seed: options.VariationSeed = None,
@@ -122,6 +123,7 @@ def generate(  # one parameter for each option: that is how Typer declares them
         "s_tmin": s_tmin,
         "s_tmax": s_tmax,
         "s_noise": s_noise,
+        "sgm_noise_multiplier": sgm_noise_multiplier,
         "noise_source": noise_source,
         "eta_seed_offset": eta_seed_offset,
         "variation_seed": variation_seed,
@@ -142,7 +144,7 @@ def generate(  # one parameter for each option: that is how Typer declares them
 
     from gesso.cli.asking import request_from
 
-    request = request_from(from_image, {name: value for name, value in asked.items() if value is not None})
+    request = request_from(from_image, {name: value for name, value in asked.items() if value is not None}, settings)
     _run(request, settings, out=out, journal=journal, yes=yes, as_json=as_json)
 
 

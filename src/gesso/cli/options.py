@@ -78,8 +78,16 @@ SChurn = Annotated[float | None, _option("Noise added before each step.", panel=
 STmin = Annotated[float | None, _option("Lowest noise level with churn.", panel=_SAMPLING, metavar="SIGMA")]
 STmax = Annotated[float | None, _option("Highest noise level with churn; 0: all.", panel=_SAMPLING, metavar="SIGMA")]
 SNoise = Annotated[float | None, _option("Strength of noise drawn at the steps.", panel=_SAMPLING, metavar="FACTOR")]
+SgmNoiseMultiplier = Annotated[
+    bool | None,
+    _option(
+        "Begin at noise times sqrt(1 + sigma²), as ComfyUI does.",
+        "--sgm-noise-multiplier/--no-sgm-noise-multiplier",
+        panel=_SAMPLING,
+    ),
+]
 NoiseSource = Annotated[
-    str | None, _option("Whose numbers the noise is: a CPU's or a GPU's.", panel=_SAMPLING, metavar="cpu|nv")
+    str | None, _option("Whose numbers the noise is: a CPU's or a GPU's.", panel=_SAMPLING, metavar="cpu|nv|comfyui")
 ]
 EtaSeedOffset = Annotated[
     int | None, _option("Added to the seed for noise at the steps; ENSD.", panel=_SAMPLING, metavar="N")

@@ -66,7 +66,7 @@ def explain(
     from gesso.cli.asking import request_from
     from gesso.engine.studio import Studio
 
-    request = request_from(None, {name: value for name, value in asked.items() if value is not None})
+    request = request_from(None, {name: value for name, value in asked.items() if value is not None}, settings)
     with Studio(settings) as studio:
         found = studio.explain(request)
     for tag in found.resolved.missing:

@@ -1,7 +1,8 @@
 """`gesso show IMAGE`: what a picture says about how it was made."""
 
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -9,7 +10,10 @@ from gesso.cli.output import AsJson, one_line, print_facts, print_json, print_wa
 from gesso.core.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from gesso.core.recipe import Recipe, Run
+    from gesso.engine.foreign.values import ForeignRecipe
     from gesso.engine.pictures import ReadRecipe
 
 Picture = Annotated[Path, typer.Argument(metavar="IMAGE", help="A picture that a studio made.", readable=False)]
@@ -22,17 +26,12 @@ def show(image: Picture, as_json: AsJson = False) -> None:
     check_picture(image)
     found = read_picture(image)
     recipe = found.recipe
+    foreign = found.foreign if recipe is None else None
     if as_json:
-        print_json(
-            {
-                "path": image,
-                "parameters": found.parameters,
-                "recipe": found.document,
-                "problem": found.problem,
-            }
-        )
+        told = {"path": image, "parameters": found.parameters, "recipe": found.document, "problem": found.problem}
+        print_json(told | ({} if foreign is None else {"foreign": _as_json(foreign)}))
         return
-    if found.parameters is None and recipe is None:
+    if found.parameters is None and recipe is None and foreign is None:
         hint = "`--json` shows it as it stands" if found.document is not None else _GIVE
         raise InputError(f"`{image}` holds a recipe that is not understood", hint=hint)
     if found.parameters is not None:
@@ -42,6 +41,48 @@ def show(image: Picture, as_json: AsJson = False) -> None:
         print_facts(_facts(recipe))
         for warning in recipe.run.warnings:
             print(f"warning: {one_line(warning)}")
+    if foreign is not None:
+        if found.parameters is not None:
+            print()
+        _print_foreign(foreign)
+
+
+def _print_foreign(recipe: "ForeignRecipe") -> None:
+    """What became of each field of another program's recipe."""
+    print_facts([("made by", recipe.made_by), *(("model", name) for name in _model_names(recipe))])
+    carried = [(one.name, _became(one.fields, one.note)) for one in recipe.carried if one.fields]
+    left_out = [(one.name, f"{one_line(one.value)}: {one.why}") for one in recipe.left_out]
+    described = [(name, one_line(value)) for name, value in recipe.described]
+    for title, facts in (("carried over", carried), ("not carried over", left_out), ("changes nothing", described)):
+        if facts:
+            print(f"\n{title}")
+            print_facts([(visible(name), value) for name, value in facts], indent=2)
+
+
+def _model_names(recipe: "ForeignRecipe") -> list[str]:
+    model = recipe.model
+    return [] if model is None else [" ".join(word for word in (model.name, model.hash_) if word)]
+
+
+def _became(fields: "Mapping[str, Any]", note: str) -> str:
+    values = ", ".join(f"{name}={_plain(value)}" for name, value in fields.items())
+    return f"{one_line(values)}{f' ({note})' if note else ''}"
+
+
+def _plain(value: Any) -> str:
+    return repr(str(value) if isinstance(value, str) else value)
+
+
+def _as_json(recipe: "ForeignRecipe") -> dict[str, Any]:
+    return {
+        "program": recipe.program,
+        "version": recipe.version,
+        "model": recipe.model and {"name": recipe.model.name, "hash": recipe.model.hash_},
+        "request": recipe.fields,
+        "carried": [asdict(one) for one in recipe.carried],
+        "left_out": [asdict(one) for one in recipe.left_out],
+        "described": dict(recipe.described),
+    }
 
 
 def check_picture(path: Path) -> None:
@@ -61,7 +102,7 @@ def read_picture(path: Path) -> "ReadRecipe":
     from gesso.engine.pictures import read_recipe
 
     found = read_recipe(path)
-    if found.recipe is None and found.parameters is None and found.problem is None:
+    if found.recipe is None and found.parameters is None and found.problem is None and found.foreign is None:
         raise InputError(f"`{path}` does not say how it was made", hint="other programs may have removed its metadata")
     if found.problem is not None:
         print_warning(f"`{path}`: {found.problem}")

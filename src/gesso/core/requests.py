@@ -34,6 +34,8 @@ class NoiseSource(StrEnum):
     """torch's on a CPU (mt19937)."""
     NV = "nv"
     """torch's on an NVIDIA GPU (Philox), AUTOMATIC1111's default."""
+    COMFYUI = "comfyui"
+    """The noise that a picture begins with is a CPU's, that of its steps a GPU's from its first draw on."""
 
 
 class PromptDialect(StrEnum):
@@ -270,6 +272,8 @@ class ImageRequest(Value):
     """Highest noise level at which it is added; 0 is no limit."""
     s_noise: float | None = None
     """Strength of the noise that is drawn on the way; 1 is as derived."""
+    sgm_noise_multiplier: bool | None = None
+    """Begin at noise times sqrt(1 + sigma²), as ComfyUI does, and not at noise times sigma."""
     seed: int | None = None
     """Picture `i` of the request is made from `seed + i`; with a variation, from `seed` and `variation_seed + i`."""
     noise_source: NoiseSource | None = None
@@ -347,6 +351,7 @@ class ResolvedImageRequest(Value):
     s_tmax: float = 0.0
     """0 is no limit."""
     s_noise: float = 1.0
+    sgm_noise_multiplier: bool = False
     seed: int
     count: int
     clip_skip: int

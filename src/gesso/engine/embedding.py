@@ -22,6 +22,8 @@ from dataclasses import dataclass
 from PIL import ExifTags, Image, PngImagePlugin
 
 PNG_PARAMETERS, PNG_RECIPE = "parameters", "gesso"
+GRAPH, WORKFLOW = "prompt", "workflow"
+"""What ComfyUI calls its two texts: chunks of a PNG; elsewhere EXIF tags whose texts begin so."""
 JPEG_EXIF_BYTES = 65_533
 """What an APP1 segment holds at most, its header included."""
 _PNG_TEXT_BYTES = 2**20 - 2**10
@@ -41,6 +43,8 @@ class Found:
     parameters: str | None = None
     recipe_json: str | None = None
     beside: str | None = None
+    graph: str | None = None
+    workflow: str | None = None
 
 
 def png_info(parameters: str, recipe_json: str) -> PngImagePlugin.PngInfo:
@@ -74,13 +78,15 @@ def found_in(image: Image.Image) -> Found:
         document = texts.get(PNG_RECIPE)
         if document is not None and document.startswith(_PACKED_IN_TEXT):
             document = _unpacked(base64.b64decode(document, validate=True))
-        if document is not None or PNG_PARAMETERS in texts:
-            return Found(parameters=texts.get(PNG_PARAMETERS), recipe_json=document)
-    tags = image.getexif().get_ifd(ExifTags.IFD.Exif)
+        if document is not None or texts.keys() & {PNG_PARAMETERS, GRAPH, WORKFLOW}:
+            drawn = {"graph": texts.get(GRAPH), "workflow": texts.get(WORKFLOW)}
+            return Found(parameters=texts.get(PNG_PARAMETERS), recipe_json=document, **drawn)
+    whole = image.getexif()
+    tags = whole.get_ifd(ExifTags.IFD.Exif)
     comment = _comment(tags.get(ExifTags.Base.UserComment))
     note = tags.get(ExifTags.Base.MakerNote)
     if not isinstance(note, bytes) or not note.startswith(_MARK):
-        return Found(parameters=comment)
+        return Found(parameters=comment, graph=_after(whole, GRAPH), workflow=_after(whole, WORKFLOW))
     document = _unpacked(note)
     beside = _beside(document)
     if beside is None:
@@ -120,6 +126,14 @@ def _beside(document: str) -> str | None:
     value = json.loads(document)
     digest = value.get("beside") if isinstance(value, dict) else None
     return digest if isinstance(digest, str) else None
+
+
+def _after(tags: Image.Exif, name: str) -> str | None:
+    """The text of the tag that begins with `name` and a colon, as ComfyUI writes them into WebP."""
+    for value in tags.values():
+        if isinstance(value, str) and value[: len(name) + 1].lower() == f"{name}:":
+            return value[len(name) + 1 :].rstrip("\0")
+    return None
 
 
 def _comment(value: object) -> str | None:

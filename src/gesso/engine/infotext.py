@@ -8,7 +8,6 @@ Prompt, negative prompt if there is one, then one line of pairs. A value with `,
 """
 
 import json
-import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -17,8 +16,7 @@ from typing import Any
 
 from gesso.core.adapter_text import adapter_text
 from gesso.core.recipe import Recipe
-from gesso.core.requests import NoiseSource, PromptDialect, ResolvedImageRequest, Tiling, Weighting
-from gesso.core.units import parse_size
+from gesso.core.requests import ResolvedImageRequest, Tiling, Weighting
 from gesso.engine.samplers.table import AUTOMATIC, DEFAULT, SAMPLERS, schedule_label
 
 NEGATIVE = "Negative prompt:"
@@ -29,21 +27,20 @@ _KEY = re.compile(r"\s*(\w[\w \-/]+)(:?)\s*")
 _FEWEST_PAIRS = 3
 """A last line with fewer pairs is part of the text."""
 
-_NOISE_SOURCES = {"CPU": NoiseSource.CPU, "NV": NoiseSource.NV, "GPU": NoiseSource.NV}
-_AUTOMATIC1111 = re.compile(r"(f[\w.]*)?v\d")
-"""Its versions, and those of Forge: `v1.10.1`, `f2.0.1v1.10.1`."""
+_JSON = ('"', "[", "{")
+_MOST_BROKEN = 50
+"""Values that begin as JSON and are none cost the length of the line each; after so many nothing is taken for JSON."""
+_FIRST_PAIR = "Steps: "
+SDNEXT = "SD.Next"
+"""What it calls itself, under `App`."""
+_TEMPLATES = frozenset({"Template", "Negative template", "Negative Template"})
 
-_EMPHASIS = {Weighting.NO_NORM: "No norm", Weighting.IGNORE: "Ignore"}
+EMPHASIS = {Weighting.NO_NORM: "No norm", Weighting.IGNORE: "Ignore"}
 """What AUTOMATIC1111 calls rules for weights other than its usual one."""
 
-_TILINGS = {Tiling.BOTH: "True", Tiling.X: "x", Tiling.Y: "y"}
-"""AUTOMATIC1111 knows both axes only."""
 
-_SDNEXT_KEYS = {
-    "CLiP-skip": "Clip skip",
-    "Variation strength": "Variation seed strength",
-    "Mask weight": "Conditional mask weight",
-}
+TILINGS = {Tiling.BOTH: "True", Tiling.X: "x", Tiling.Y: "y"}
+"""What they are called; AUTOMATIC1111 knows both axes only."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,44 +50,13 @@ class Infotext:
     prompt: str
     negative_prompt: str
     pairs: Mapping[str, str] = field(default_factory=dict[str, str])
-
-    def request_fields(self) -> dict[str, Any]:
-        """Those fields of an `ImageRequest` that the text gives and that can be read as what they should be.
-
-        The model is left out: its name means something on the machine that wrote it.
-        """
-        fields: dict[str, Any] = {"prompt": self.prompt, "negative_prompt": self.negative_prompt or None}
-        kinds = {"Steps": ("steps", int), "Seed": ("seed", int), "CFG scale": ("guidance", float)}
-        kinds |= {"Sampler": ("sampler", str), "Schedule type": ("schedule", str), "Clip skip": ("clip_skip", int)}
-        kinds |= {"CFG rescale": ("guidance_rescale", float), "ENSD": ("eta_seed_offset", int)}
-        kinds |= {"Variation seed": ("variation_seed", int), "Variation seed strength": ("variation_strength", float)}
-        kinds |= {"Eta": ("eta", _finite), "Eta DDIM": ("eta", _finite), "Sigma churn": ("s_churn", _finite)}
-        kinds |= {"Sigma tmin": ("s_tmin", _finite), "Sigma tmax": ("s_tmax", _finite)}
-        kinds |= {"Sigma noise": ("s_noise", _finite)}
-        kinds |= {"CFG start": ("guidance_start", _finite), "CFG end": ("guidance_stop", _finite)}
-        for key, (name, kind) in kinds.items():
-            value = _read(kind, self.pairs.get(key))
-            if value is not None:
-                fields[name] = value
-        source = _NOISE_SOURCES.get(self.pairs.get("RNG", self._unwritten_source()).upper())
-        if source is not None:
-            fields["noise_source"] = source
-        if _AUTOMATIC1111.match(self.pairs.get("Version", "")):
-            fields["dialect"] = PromptDialect.A1111
-        weighting = next((rule for rule, name in _EMPHASIS.items() if name == self.pairs.get("Emphasis")), None)
-        if weighting is not None:
-            fields["weighting"] = weighting
-        tiling = next((axes for axes, name in _TILINGS.items() if name == self.pairs.get("Tiling")), None)
-        if tiling is not None:
-            fields["tiling"] = tiling
-        size = _read(parse_size, self.pairs.get("Size"))
-        if size is not None:
-            fields["width"], fields["height"] = size
-        return fields
-
-    def _unwritten_source(self) -> str:
-        """AUTOMATIC1111 and those that follow it leave the noise source out where it is the GPU."""
-        return "GPU" if _AUTOMATIC1111.match(self.pairs.get("Version", "")) else ""
+    """A key that stands alone is its own value. Of one that is there twice, the last."""
+    repeated: tuple[tuple[str, str], ...] = ()
+    """Keys that were there before with another value, and that value."""
+    unread: tuple[str, ...] = ()
+    """What stands between the pairs and is none."""
+    templates: Mapping[str, str] = field(default_factory=dict[str, str])
+    """What the prompts were made from, where another line says so: `Template`, `Negative Template`."""
 
 
 def write(recipe: Recipe) -> str:
@@ -117,12 +83,12 @@ def write(recipe: Recipe) -> str:
         "ENSD": resolved.eta_seed_offset or None,
         "RNG": resolved.noise_source.upper(),
         "CFG rescale": resolved.guidance_rescale or None,
-        "Tiling": _TILINGS.get(resolved.tiling) if resolved.tiling else None,
+        "Tiling": TILINGS.get(resolved.tiling) if resolved.tiling else None,
         "CFG start": resolved.guidance_start or None,
         "CFG end": resolved.guidance_stop if resolved.guidance_stop < 1 else None,
         **_adapter_pairs(resolved),
         "TI hashes": _embedding_hashes(resolved),
-        "Emphasis": _EMPHASIS.get(resolved.weighting),
+        "Emphasis": EMPHASIS.get(resolved.weighting),
         "Version": _version(recipe),
     }
     lines = [resolved.prompt]
@@ -134,20 +100,84 @@ def write(recipe: Recipe) -> str:
 
 def parse(text: str) -> Infotext:
     """Read what any tool wrote as `parameters`. Never fails: what is not understood is prompt."""
-    *lines, last = text.strip().split("\n")
-    pairs = {key: key if value is None else value for key, value in _pairs(last)}
-    if sum(value is not None for _, value in _pairs(last)) < _FEWEST_PAIRS:
-        lines, pairs = [*lines, last], {}
+    lines = text.replace("\r\n", "\n").strip().split("\n")
+    place = _place_of_pairs(lines)
+    found = _Found() if place is None else _read_pairs(lines[place])
+    after = [] if place is None else lines[place + 1 :]
+    before = lines if place is None else lines[:place]
+    templates, unread = _split_templates(before, after, sdnext=found.pairs.get("App") == SDNEXT)
     prompt: list[str] = []
     negative: list[str] = []
     into = prompt
-    for line in (line.strip() for line in lines):
+    for line in templates.rest:
         if into is prompt and line.startswith(NEGATIVE):
             into = negative
             line = line.removeprefix(NEGATIVE).strip()
         into.append(line)
-    pairs = {_SDNEXT_KEYS.get(key, key): value for key, value in pairs.items()}
-    return Infotext(prompt="\n".join(prompt).strip(), negative_prompt="\n".join(negative).strip(), pairs=pairs)
+    return Infotext(
+        prompt="\n".join(prompt).strip(),
+        negative_prompt="\n".join(negative).strip(),
+        pairs=found.pairs,
+        repeated=tuple(found.repeated),
+        unread=(*found.unread, *unread),
+        templates=templates.found,
+    )
+
+
+@dataclass
+class _Found:
+    """The line of pairs."""
+
+    pairs: dict[str, str] = field(default_factory=dict[str, str])
+    repeated: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
+    unread: list[str] = field(default_factory=list[str])
+
+
+@dataclass
+class _Templates:
+    rest: list[str] = field(default_factory=list[str])
+    found: dict[str, str] = field(default_factory=dict[str, str])
+
+
+def _place_of_pairs(lines: list[str]) -> int | None:
+    """The last line, unless it is text; then a line before it that begins as those of every tool do."""
+    if _holds_pairs(lines[-1]):
+        return len(lines) - 1
+    begun = (place for place in reversed(range(len(lines))) if lines[place].startswith(_FIRST_PAIR))
+    return next((place for place in begun if _holds_pairs(lines[place])), None)
+
+
+def _holds_pairs(line: str) -> bool:
+    return sum(value is not None for _, value in _pairs(line, [])) >= _FEWEST_PAIRS
+
+
+def _read_pairs(line: str) -> _Found:
+    found = _Found()
+    for key, value in _pairs(line, found.unread):
+        said = key if value is None else value
+        if found.pairs.get(key, said) != said:
+            found.repeated.append((key, found.pairs[key]))
+        found.pairs[key] = said
+    return found
+
+
+def _split_templates(before: list[str], after: list[str], *, sdnext: bool) -> tuple[_Templates, list[str]]:
+    """Lines about templates away from those of the prompts: SD.Next's before the pairs, Dynamic Prompts' after them.
+
+    Those after the pairs that are none belong to nothing.
+    """
+    templates, unread = _Templates(), list[str]()
+    negative = next((place for place, line in enumerate(before) if line.strip().startswith(NEGATIVE)), len(before))
+    for place, line in enumerate(line.strip() for line in (*before, *after)):
+        key, colon, value = line.partition(":")
+        late = place >= len(before)
+        if colon and key in _TEMPLATES and (late or (sdnext and place > negative)):
+            templates.found[key] = value.strip()
+        elif not late:
+            templates.rest.append(line)
+        elif line:
+            unread.append(line)
+    return templates, unread
 
 
 def _pair(key: str, value: Any) -> str:
@@ -158,30 +188,45 @@ def _pair(key: str, value: Any) -> str:
     return f"{key}: {json.dumps(text, ensure_ascii=False) if quoted else text}"
 
 
-def _pairs(line: str) -> Iterator[tuple[str, str | None]]:
-    """Each `key: value` and each `key` alone, separated by commas outside quotes; what is neither is passed over."""
-    position = 0
+def _pairs(line: str, unread: list[str]) -> Iterator[tuple[str, str | None]]:
+    """Each `key: value` and each `key` alone, separated by commas outside quotes; what is neither goes to `unread`."""
+    position, broken = 0, 0
     while position < len(line):
         key = _KEY.match(line, position)
+        begin = position
+        found: tuple[str, str | None] | None = None
         if key is not None:
             position = key.end()
             if key[2]:
-                value, position = _value(line, position)
-                yield key[1].strip(), value
+                decoded = _decoded(line, position) if broken < _MOST_BROKEN else None
+                broken += decoded is None and line.startswith(_JSON, position)
+                value, position = decoded or _plain(line, position)
+                found = key[1].strip(), value
             elif position == len(line) or line[position] == ",":
-                yield key[1].strip(), None
+                found = key[1].strip(), None
         comma = line.find(",", position)
+        rest = line[position if found else begin : len(line) if comma < 0 else comma].strip()
+        if rest:
+            unread.append(rest)
+        if found:
+            yield found
         position = len(line) if comma < 0 else comma + 1
 
 
-def _value(line: str, position: int) -> tuple[str, int]:
-    if line.startswith('"', position):
-        try:
-            value, end = json.JSONDecoder().raw_decode(line, position)
-        except ValueError:
-            pass
-        else:
-            return str(value), end
+def _decoded(line: str, position: int) -> tuple[str, int] | None:
+    """A string of JSON, and where it ends; some tools write other JSON as it is, whatever commas are in it."""
+    if not line.startswith(_JSON, position):
+        return None
+    try:
+        value, end = json.JSONDecoder().raw_decode(line, position)
+    except (ValueError, RecursionError):
+        return None
+    if isinstance(value, str):
+        return value, end
+    return (line[position:end], end) if line[end : end + 9].lstrip()[:1] in {"", ","} else None
+
+
+def _plain(line: str, position: int) -> tuple[str, int]:
     end = line.find(",", position)
     end = len(line) if end < 0 else end
     return line[position:end].strip(), end
@@ -203,6 +248,7 @@ def _chance_pairs(resolved: ResolvedImageRequest) -> dict[str, Any]:
         "Sigma tmin": resolved.s_tmin or None,
         "Sigma tmax": resolved.s_tmax or None,
         "Sigma noise": resolved.s_noise if resolved.s_noise != 1 else None,
+        "SGM noise multiplier": resolved.sgm_noise_multiplier or None,
     }
 
 
@@ -223,21 +269,6 @@ def _embedding_hashes(resolved: ResolvedImageRequest) -> str | None:
     """Under the words, which are what the prompts say."""
     named = [f"{embedding.word}: {embedding.sha256[:HASH_DIGITS]}" for embedding in resolved.embeddings]
     return ", ".join(named) or None
-
-
-def _finite(text: str) -> float:
-    """A number; AUTOMATIC1111 writes `inf` where there is no limit."""
-    number = float(text)
-    if not math.isfinite(number):
-        raise ValueError(text)
-    return number
-
-
-def _read(kind: Any, text: str | None) -> Any:
-    try:
-        return None if text is None else kind(text)
-    except ValueError:
-        return None
 
 
 def _short_hash(weights: str) -> str | None:

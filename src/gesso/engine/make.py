@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
@@ -247,13 +247,7 @@ def _scheduler(model: HostedModel, resolved: ResolvedImageRequest, watcher: Step
             scheduler_class=model.scheduler_class,
             scheduler_config=model.scheduler_config,
             generator=watcher.generator,
-            chance=Chance(
-                eta=resolved.eta,
-                s_churn=resolved.s_churn,
-                s_tmin=resolved.s_tmin,
-                s_tmax=resolved.s_tmax,
-                s_noise=resolved.s_noise,
-            ),
+            chance=Chance(**{field.name: getattr(resolved, field.name) for field in fields(Chance)}),
         )
     except GessoError:
         raise

@@ -6,6 +6,7 @@ import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from gesso.core.recipe import SCHEMA, Recipe
 from gesso.core.requests import OutputFormat
 from gesso.core.settings import Settings
 from gesso.engine import embedding, infotext
+from gesso.engine.foreign.read import ForeignTexts, read_texts
+from gesso.engine.foreign.values import ForeignRecipe
 from gesso.engine.naming import Destination, destination, sidecar_path, write_picture
 from gesso.engine.picture_files import GIVE, first_line, open_picture
 
@@ -51,14 +54,23 @@ class ReadRecipe:
     Attributes:
         recipe: as Gesso wrote it, if this version understands it.
         parameters: the text that other tools read and write.
+        graph: ComfyUI's graph of nodes, as JSON.
+        workflow: its drawing of that, as JSON.
         document: the JSON of the recipe as it stands in the file, also if it is not understood.
         problem: why there is a document, or should be one, and no recipe.
     """
 
     recipe: Recipe | None = None
     parameters: str | None = None
+    graph: str | None = None
+    workflow: str | None = None
     document: Any = None
     problem: str | None = None
+
+    @cached_property
+    def foreign(self) -> ForeignRecipe | None:
+        """The recipe of another program; `None` if there is none that is understood."""
+        return read_texts(ForeignTexts(parameters=self.parameters, graph=self.graph, workflow=self.workflow))
 
 
 def encode(image: Image.Image, recipe: Recipe, output_format: OutputFormat) -> bytes:
@@ -153,7 +165,7 @@ def read_recipe(path: Path) -> ReadRecipe:
     if found.beside is not None:
         return _read_beside(path, found.parameters, found.beside)
     if found.recipe_json is None:
-        return ReadRecipe(parameters=found.parameters)
+        return ReadRecipe(parameters=found.parameters, graph=found.graph, workflow=found.workflow)
     return _understood(found.recipe_json, found.parameters)
 
 

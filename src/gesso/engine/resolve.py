@@ -8,6 +8,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from dataclasses import fields as dataclass_fields
 from types import MappingProxyType
 
 from gesso.core.errors import DeviceError, InputError
@@ -48,6 +49,8 @@ MAX_SIDE_PX = 16_384
 MAX_PRIORITY = 100
 MAX_CHURN = 10_000
 """Above every noise level that there is; more churn than steps is cut off by the sampler itself."""
+MAX_ETA_SEED_OFFSET = 2**64 - 1 - MAX_SEED
+"""Generators take seeds of 64 bits, and ComfyUI gives them such."""
 MAX_ADAPTERS = 64
 MAX_ADAPTER_WEIGHT = 100
 LEAST_STRENGTH = 0.01
@@ -310,7 +313,7 @@ def check_ranges(request: ImageRequest) -> None:
         ("steps", request.steps, 1, MAX_STEPS),
         ("count", request.count, 1, MAX_COUNT),
         ("seed", request.seed, 0, MAX_SEED),
-        ("eta seed offset", request.eta_seed_offset, 0, MAX_SEED),
+        ("eta seed offset", request.eta_seed_offset, 0, MAX_ETA_SEED_OFFSET),
         ("variation seed", request.variation_seed, 0, MAX_SEED),
         ("wildcard seed", request.wildcard_seed, 0, MAX_SEED),
         ("variation strength", request.variation_strength, 0, 1),
@@ -341,7 +344,7 @@ def _check_arguments(request: ImageRequest, facts: ModelFacts) -> None:
         (request.width is not None and request.image is None, "width", "a width"),
         (request.height is not None and request.image is None, "height", "a height"),
         (request.steps is not None, "num_inference_steps", "a number of steps"),
-        (request.noise_source is NoiseSource.NV, "generator", "a noise source"),
+        (request.noise_source not in (None, NoiseSource.CPU), "generator", "a noise source"),
         (bool(request.eta_seed_offset), "generator", "an eta seed offset"),
         (bool(request.variation_strength), "generator", "a variation"),
     )
@@ -377,7 +380,7 @@ def _chance(request: ImageRequest, facts: ModelFacts, sampler: str) -> Chance:
     if "eta" in request.arguments and (sampler != DEFAULT or facts.scheduler not in OWN_ETA):
         whose = f"sampler `{sampler}`" if sampler != DEFAULT else f"the model's own scheduler, `{facts.scheduler}`"
         raise InputError(f"The argument `eta` has no effect on {whose}", hint="use the field `eta` of the request")
-    names = ("eta", "s_churn", "s_tmin", "s_tmax", "s_noise")
+    names = [field.name for field in dataclass_fields(Chance)]
     given = {name: value for name in names if (value := getattr(request, name)) is not None}
     # What changes nothing is not asked for: a resolved request that is run again says all of them.
     asked = frozenset(name for name, value in given.items() if value != getattr(Chance(), name))

@@ -19,7 +19,7 @@ from gesso.components.residency import Residency
 from gesso.components.trace import Placements
 from gesso.components.turns import Turns
 from gesso.components.worker import DeviceWorker
-from gesso.core.errors import ClosedError, GessoError, ModelError
+from gesso.core.errors import ClosedError, GessoError, InputError, ModelError
 from gesso.core.events import Event, ModelLoading, Queued
 from gesso.core.requests import MAX_SEED, ImageRequest, Precision, PromptDialect, ResolvedImageRequest, ResolvedVae
 from gesso.core.settings import Settings, load_settings
@@ -31,6 +31,8 @@ from gesso.engine.adapters import AdapterShelf, AppliedAdapters, applied
 from gesso.engine.edit.source import read_source
 from gesso.engine.explaining import Explanation, explain
 from gesso.engine.facts import facts_of
+from gesso.engine.foreign.fitting import fitted
+from gesso.engine.foreign.values import ForeignRecipe
 from gesso.engine.handle import Handle, Result
 from gesso.engine.hosted_model import DTYPES, HostedModel
 from gesso.engine.inversion_files import InversionFacts, InversionFiles
@@ -38,6 +40,7 @@ from gesso.engine.inversions import AppliedInversions, apply_inversions
 from gesso.engine.job import Job, closed_error
 from gesso.engine.model_cache import ModelCache
 from gesso.engine.named_networks import named_networks
+from gesso.engine.pictures import read_recipe
 from gesso.engine.placing import plan_for
 from gesso.engine.pool import ImagePool
 from gesso.engine.previews import Preview, linear_preview, tiny_preview
@@ -183,6 +186,26 @@ class Studio:
             )
 
         return self._worder.each(request, facts, decided, seed=seed)
+
+    def recipe_of(self, picture: Path, **overrides: Any) -> ForeignRecipe:
+        """What AUTOMATIC1111, Forge, SD.Next or ComfyUI left in a picture, for the models that are here.
+
+        Its `again(**overrides)` is the request that makes the picture once more, `left_out` what it lacks.
+
+        Args:
+            picture: the file.
+            overrides: fields of the request that shall have other values.
+
+        Raises:
+            InputError: the file is no picture, or none that says how another program made it.
+        """
+        found = read_recipe(picture)
+        recipe = None if found.recipe is not None else found.foreign
+        if recipe is None:
+            own = "is Gesso's own" if found.recipe is not None else "does not say how it was made"
+            hint = "`read_recipe(picture).recipe.again()` asks for it once more" if found.recipe is not None else None
+            raise InputError(f"`{picture}` {own}", hint=hint)
+        return fitted(recipe, self.store, overrides, usual=self.settings.model)
 
     def explain(self, request: ImageRequest) -> Explanation:
         """How the prompts of a request would be read. Raises like `submit`; no network is loaded."""

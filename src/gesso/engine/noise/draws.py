@@ -18,7 +18,7 @@ from torch.overrides import TorchFunctionMode
 
 from gesso.core.errors import InputError
 from gesso.core.requests import NoiseSource, ResolvedImageRequest
-from gesso.engine.noise.source import stream_of
+from gesso.engine.noise.source import stream_of, stream_of_steps
 from gesso.engine.noise.variation import slerp
 
 Fill = Callable[[Tensor], Tensor]
@@ -42,7 +42,7 @@ class PictureNoise(TorchFunctionMode):
     the same source and seed, from the first draw on, and moves the latents by less than a hundredth.)
     All later ones are the noise of the steps, further draws of the seed, or, with an eta seed offset, the draws of
     seed + offset from their first on. (That is how AUTOMATIC1111 counts, whose "ENSD" is the offset. The sum may pass
-    32 bits.)
+    32 bits, as ComfyUI's seeds do.)
 
     Attributes:
         draws: how many there were.
@@ -56,7 +56,8 @@ class PictureNoise(TorchFunctionMode):
         self._generator = generator
         self._untouched = generator.get_state()
         self._first = stream_of(source, seed)
-        self._later = stream_of(source, seed + offset) if offset else self._first
+        apart = stream_of_steps(source, seed + offset)
+        self._later = apart or (stream_of(source, seed + offset) if offset else self._first)
         self._encoding = stream_of(source, seed)
         self._other = stream_of(source, resolved.variation_seed) if resolved.variation_strength else None
 

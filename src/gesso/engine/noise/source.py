@@ -55,5 +55,12 @@ def stream_of(source: NoiseSource, seed: int) -> NoiseStream:
             return TorchStream(seed)
         case NoiseSource.NV:
             return PhiloxStream(seed)
+        case NoiseSource.COMFYUI:
+            return TorchStream(seed)
         case _:
             assert_never(source)
+
+
+def stream_of_steps(source: NoiseSource, seed: int) -> NoiseStream | None:
+    """The draws that steps begin with, from the first; `None` where they go on with those of the picture."""
+    return PhiloxStream(seed) if source is NoiseSource.COMFYUI else None

@@ -156,9 +156,12 @@ def _options(form: Form, schedule: str, *, law: Mapping[str, Any]) -> dict[str, 
     return {**options, "placement": "simple" if options["timestep_spacing"] == "trailing" else own}
 
 
-def _chances(form: Form, chance: Chance) -> dict[str, float]:
+def _chances(form: Form, chance: Chance) -> dict[str, Any]:
     """The constructor options for it, of a sampler that takes them."""
-    options = {"s_churn": chance.s_churn, "s_tmin": chance.s_tmin, "s_tmax": chance.s_tmax, "s_noise": chance.s_noise}
+    names = ("s_churn", "s_tmin", "s_tmax", "s_noise")
+    options: dict[str, Any] = {name: getattr(chance, name) for name in names}
+    if chance.sgm_noise_multiplier:
+        options["variance_preserving"] = True
     if form.eta is None:
         return options
     return {**options, "eta": form.eta if chance.eta is None else chance.eta}

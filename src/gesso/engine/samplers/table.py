@@ -39,6 +39,7 @@ class Chance:
         s_tmin: lowest noise level at which it is added.
         s_tmax: highest; 0 is no limit.
         s_noise: strength of all noise that is drawn on the way; 1 is as derived.
+        sgm_noise_multiplier: begin at noise times sqrt(1 + sigma²) and not at noise times sigma.
     """
 
     eta: float | None = None
@@ -46,6 +47,7 @@ class Chance:
     s_tmin: float = 0.0
     s_tmax: float = 0.0
     s_noise: float = 1.0
+    sgm_noise_multiplier: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +99,11 @@ class Form:
     def placement(self) -> str | None:
         """Its own placement of steps, of samplers that have one."""
         return self.options.get("placement")
+
+    @property
+    def scales_start(self) -> bool:
+        """Takes `sgm_noise_multiplier`: those that do not begin in the network's coordinates anyway."""
+        return self.scheduler == DIFFUSION_SCHEDULER and not self.options.get("variance_preserving")
 
     def names(self) -> Iterator[str]:
         """Every name that means this form only."""
@@ -506,6 +513,15 @@ def resolve_sampler(
     return sampler.name, _checked(chosen, form.schedules, f"sampler `{sampler.name}`")
 
 
+def take_apart(name: str, *, flow: bool) -> tuple[str, str]:
+    """The canonical name of a sampler, and that of the schedule that `name` ends in: `automatic` if in none.
+
+    Raises as `resolve_sampler` does.
+    """
+    sampler, _, suffix = _find(name, flow=flow)
+    return DEFAULT if sampler is None else sampler.name, suffix
+
+
 def names_for(*, flow: bool) -> list[str]:
     """The samplers of one kind of model, the model's own scheduler first."""
     return [DEFAULT, *(sampler.name for sampler in SAMPLERS.values() if sampler.form(flow=flow) is not None)]
@@ -552,10 +568,11 @@ def resolve_chance(sampler: str, asked: Chance, given: frozenset[str], *, flow: 
 
 
 def takes_chance(form: Form | None, name: str) -> bool:
-    """Whether a form has an effect of `eta`, `s_churn`, `s_tmin`, `s_tmax` or `s_noise`."""
+    """Whether a field of `Chance` has an effect on a form."""
     if form is None:
         return False
-    return {"eta": form.eta is not None, "s_noise": form.scales_noise}.get(name, form.churn)
+    takes = {"eta": form.eta is not None, "s_noise": form.scales_noise, "sgm_noise_multiplier": form.scales_start}
+    return takes.get(name, form.churn)
 
 
 def check_steps(sampler: str, steps: int, *, scheduler_class: str, scheduler_config: Mapping[str, Any]) -> None:

@@ -1,0 +1,383 @@
+"""Pictures of other programs made again: the same latents, as their rules say, and what is here of their files."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+from torch import Tensor
+
+import k_diffusion_sampling
+import studios
+import zoo
+from foreign_corpus import nodes
+from gesso.components.call import Call
+from gesso.core.errors import InputError
+from gesso.devices.cpu import CpuDevice
+from gesso.engine.foreign.fitting import fitted
+from gesso.engine.foreign.read import ForeignTexts, read_parameters, read_texts
+from gesso.engine.foreign.values import ForeignRecipe
+from gesso.engine.noise.philox import normals
+from gesso.engine.studio import Studio
+from gesso.models.folder import describe
+from gesso.models.single_files.convert.convert import convert_model
+from gesso.primer import weights_folder
+from inversions import a1111_safetensors, primer_vectors
+from primer_edits import write_edit
+
+SIDE, STEPS, SEED, GUIDANCE = zoo.PICTURE_PX, 4, 1234, 5.0
+SHAPE = (1, 4, SIDE // 8, SIDE // 8)
+
+
+@pytest.fixture(scope="module")
+def studio() -> Iterator[Studio]:
+    with studios.studio() as opened:
+        yield opened
+
+
+# --- the same latents
+
+
+@contextmanager
+def recorded(studio: Studio) -> Iterator[list[Call]]:
+    """Every network call, with its arguments and its answer."""
+    worker = studio._worker(CpuDevice())
+    submit, calls = worker.submit, list[Call]()
+
+    def recording(call: Call) -> None:
+        calls.append(call)
+        submit(call)
+
+    worker.submit = recording
+    try:
+        yield calls
+    finally:
+        worker.submit = submit
+
+
+def tensor(output: Any) -> Tensor:
+    return output[0] if isinstance(output, tuple) else output.sample
+
+
+class Reference:
+    """The denoiser as k-diffusion sees it, whose answers are those that the picture got.
+
+    Each time that it is asked, it must be shown what the picture's own call was shown.
+    """
+
+    def __init__(self, calls: list[Call]) -> None:
+        self.calls = [call for call in calls if call.component.name == "unet"]
+        self.made = 0
+        self.worst = 0.0
+
+    def __call__(self, x: Tensor, sigma: Tensor, **_: Any) -> Tensor:
+        call = self.calls[self.made]
+        self.made += 1
+        level = float(sigma.flatten()[0])
+        shown = call.arguments["sample"]
+        self.worst = max(self.worst, float((shown - x / (1 + level**2) ** 0.5).abs().max()))
+        without, along = tensor(call.answer.result()).chunk(2)
+        return x - level * (without + GUIDANCE * (along - without))
+
+
+def levels() -> np.ndarray:
+    """Noise levels of Stable Diffusion's published betas: 0.00085 to 0.012, evenly in their roots."""
+    betas = np.linspace(0.00085**0.5, 0.012**0.5, 1000) ** 2
+    alphas = np.cumprod(1 - betas)
+    return np.sqrt((1 - alphas) / alphas)
+
+
+def uniform(steps: int) -> Tensor:
+    """AUTOMATIC1111's own and ComfyUI's `normal`: timesteps evenly, log sigma linear between trained ones."""
+    at = np.exp(np.interp(np.linspace(999, 0, steps), np.arange(1000), np.log(levels())))
+    return torch.tensor([*at, 0.0], dtype=torch.float32)
+
+
+def karras(steps: int) -> Tensor:
+    """Karras et al. 2022, equation 5."""
+    low, high = levels()[[0, -1]] ** (1 / 7)
+    return torch.tensor([*(np.linspace(high, low, steps) ** 7), 0.0], dtype=torch.float32)
+
+
+def philox(seed: int, draw: int) -> Tensor:
+    return torch.from_numpy(normals(seed, draw=draw, count=int(np.prod(SHAPE)))).reshape(SHAPE)
+
+
+def drawn_by_philox(seed: int, first: int) -> Any:
+    draws = iter(range(first, 1000))
+    return lambda *_: philox(seed, next(draws))
+
+
+def made(studio: Studio, recipe: ForeignRecipe | None, kind: str) -> list[Call]:
+    assert recipe is not None
+    assert recipe.whole
+    recipe = fitted(recipe, studio.store, {"model": str(zoo.saved(kind))}, usual="primer")
+    assert recipe.whole
+    with recorded(studio) as calls:
+        studio.submit(recipe.request).result(100)
+    return calls
+
+
+def infotext(sampler: str, pairs: str = "", prompt: str = "a cat") -> ForeignRecipe:
+    said = f"Steps: {STEPS}, Sampler: {sampler}, CFG scale: {GUIDANCE}, Seed: {SEED}, Size: {SIDE}x{SIDE}"
+    return read_parameters(f"{prompt}\nNegative prompt: dog\n{said}{pairs}, Version: v1.10.1")
+
+
+def graph(seed: int = SEED, prompt: str = "a cat", **inputs: Any) -> ForeignRecipe | None:
+    sampler = {"seed": seed, "steps": STEPS, "cfg": GUIDANCE, **inputs}
+    document = nodes(n3=sampler, n5={"width": SIDE, "height": SIDE}, n6={"text": prompt}, n7={"text": "dog"})
+    return read_texts(ForeignTexts(graph=json.dumps(document)))
+
+
+@pytest.mark.parametrize("kind", ["sd1", "sdxl"])
+def test_automatic1111s_ancestral_picture_has_its_noise_levels_and_steps(kind: str, studio: Studio) -> None:
+    calls = made(studio, infotext("Euler a, Schedule type: Automatic", ", ENSD: 31337"), kind)
+    reference, sigmas = Reference(calls), uniform(STEPS)
+    k_diffusion_sampling.load("sampling").sample_euler_ancestral(
+        reference,
+        philox(SEED, 0) * sigmas[0],
+        sigmas,
+        disable=True,
+        noise_sampler=drawn_by_philox(SEED + 31337, 0),
+    )
+    assert reference.made == len(reference.calls) == STEPS
+    assert reference.worst < 1e-4
+
+
+@pytest.mark.parametrize("kind", ["sd1", "sdxl"])
+def test_automatic1111s_picture_without_chance_does_too(kind: str, studio: Studio) -> None:
+    calls = made(studio, infotext("DPM++ 2M, Schedule type: Karras"), kind)
+    reference, sigmas = Reference(calls), karras(STEPS)
+    start = philox(SEED, 0) * sigmas[0]
+    k_diffusion_sampling.load("sampling").sample_dpmpp_2m(reference, start, sigmas, disable=True)
+    assert reference.made == len(reference.calls) == STEPS
+    assert reference.worst < 1e-4
+
+
+def test_without_an_offset_the_steps_go_on_with_the_numbers_of_the_seed(studio: Studio) -> None:
+    calls = made(studio, infotext("DPM++ 2S a, Schedule type: Karras"), "sd1")
+    reference, sigmas = Reference(calls), karras(STEPS)
+    k_diffusion_sampling.load("sampling").sample_dpmpp_2s_ancestral(
+        reference, philox(SEED, 0) * sigmas[0], sigmas, disable=True, noise_sampler=drawn_by_philox(SEED, 1)
+    )
+    assert reference.made == len(reference.calls)
+    assert reference.worst < 1e-4
+
+
+@pytest.mark.parametrize("kind", ["sd1", "sdxl"])
+@pytest.mark.parametrize("seed", [SEED, 156680208700286])
+def test_comfyuis_ancestral_picture_has_its_noise_levels_and_steps(kind: str, seed: int, studio: Studio) -> None:
+    calls = made(studio, graph(seed, sampler_name="euler_ancestral", scheduler="normal"), kind)
+    reference, sigmas = Reference(calls), uniform(STEPS)
+    first = torch.randn(SHAPE, generator=torch.manual_seed(seed))
+    k_diffusion_sampling.load("sampling").sample_euler_ancestral(
+        reference,
+        first * (1 + sigmas[0] ** 2) ** 0.5,
+        sigmas,
+        disable=True,
+        noise_sampler=drawn_by_philox(seed, 0),
+    )
+    assert reference.made == len(reference.calls) == STEPS
+    assert reference.worst < 1e-4
+
+
+def test_comfyuis_ddpm_is_the_ancestral_step(studio: Studio) -> None:
+    """Ho et al. 2020, equation 7 with the smaller variance, on the levels of the schedule, as ComfyUI writes it."""
+    calls = made(studio, graph(sampler_name="ddpm", scheduler="karras"), "sd1")
+    reference, sigmas = Reference(calls), karras(STEPS)
+    x = torch.randn(SHAPE, generator=torch.manual_seed(SEED)) * (1 + sigmas[0] ** 2) ** 0.5
+    for index, (level, following) in enumerate(pairwise(sigmas)):
+        denoised = reference(x, level)
+        noise = (x - denoised) / level
+        now, then = 1 / (level**2 + 1), 1 / (following**2 + 1)
+        alpha = now / then
+        mean = (x * now**0.5 - (1 - alpha) * noise / (1 - now) ** 0.5) / alpha**0.5
+        if following > 0:
+            mean = mean + ((1 - alpha) * (1 - then) / (1 - now)) ** 0.5 * philox(SEED, index)
+        x = mean / then**0.5
+    assert reference.worst < 1e-4
+
+
+def states(calls: list[Call]) -> tuple[Tensor, Tensor]:
+    """What the denoiser reads of the negative prompt and of the prompt."""
+    call = next(call for call in calls if call.component.name == "unet")
+    without, along = call.arguments["encoder_hidden_states"].chunk(2)
+    return without, along
+
+
+def test_weights_are_those_of_each_program(studio: Studio) -> None:
+    weights = torch.ones(77, 1)
+    weights[2] = 1.5  # begin, a, red
+    plain = infotext("Euler, Schedule type: Automatic", prompt="a red cat")
+    _, unweighted = states(made(studio, plain, "sd1"))
+    nothing, _ = states(
+        made(
+            studio, read_parameters(plain.fields["prompt"] + "\nSteps: 4, Seed: 1, CFG scale: 5.0, Size: 64x64"), "sd1"
+        )
+    )
+    theirs = states(made(studio, infotext("Euler, Schedule type: Automatic", prompt="a (red:1.5) cat"), "sd1"))[1]
+    wanted = unweighted * weights
+    torch.testing.assert_close(theirs, wanted * (unweighted.mean() / wanted.mean()), rtol=1e-4, atol=1e-5)
+    _, comfy = states(made(studio, graph(prompt="a (red:1.5) cat"), "sd1"))
+    torch.testing.assert_close(comfy, nothing + weights * (unweighted - nothing), rtol=1e-4, atol=1e-5)
+
+
+def test_schedules_of_the_prompt_are_automatic1111s(studio: Studio) -> None:
+    calls = made(studio, infotext("Euler, Schedule type: Automatic", prompt="a [cat:dog:0.5]"), "sd1")
+    read = [call.arguments["encoder_hidden_states"][1] for call in calls if call.component.name == "unet"]
+    assert [torch.equal(read[0], states) for states in read] == [True, True, False, False]
+
+
+# --- what is here
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model folder with a checkpoint, its VAE, a LoRA and an embedding."""
+    folder = tmp_path_factory.mktemp("models")
+    convert_model(describe(weights_folder()), folder / "toy.safetensors", cache_folder=folder / "cache")
+    write_edit(folder / "loras", "red", "blue")
+    (folder / "embeddings").mkdir()
+    a1111_safetensors(folder / "embeddings" / "thing.safetensors", primer_vectors("a red circle"))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def home(folder: Path) -> Iterator[Studio]:
+    with studios.studio(model_folders=(folder,)) as opened:
+        yield opened
+
+
+def saved(path: Path, text: str, chunk: str = "parameters") -> Path:
+    info = PngInfo()
+    info.add_text(chunk, text)
+    Image.new("RGB", (8, 8)).save(path, pnginfo=info)
+    return path
+
+
+def again(home: Studio, tmp_path: Path, pairs: str, prompt: str = "a cat", **overrides: Any) -> ForeignRecipe:
+    said = f"{prompt}\nSteps: 2, Sampler: Euler a, CFG scale: 3, Seed: 3, Size: 64x64, {pairs}, Version: v1.6.0"
+    return home.recipe_of(saved(tmp_path / "old.png", said), **overrides)
+
+
+def test_the_model_is_found_by_its_hash_whatever_it_is_called_here(home: Studio, tmp_path: Path) -> None:
+    file = home.store.find_file("toy")
+    digest = home.store.catalogue.digest(file)
+    recipe = again(home, tmp_path, f"Model hash: {digest[:10]}, Model: renamed")
+    assert recipe.fields["model"] == "toy"
+    assert recipe.warnings() == []
+
+
+def test_else_by_its_name_and_other_weights_are_told(home: Studio, tmp_path: Path) -> None:
+    home.store.catalogue.digest(home.store.find_file("toy"))
+    recipe = again(home, tmp_path, "Model hash: 0123456789, Model: toy")
+    assert recipe.fields["model"] == "toy"
+    assert any("other weights" in line for line in recipe.warnings())
+
+
+def test_one_that_is_not_here_is_told_and_what_to_do(home: Studio, tmp_path: Path) -> None:
+    recipe = again(home, tmp_path, "Model hash: 0123456789, Model: /etc/other")
+    assert "model" not in recipe.fields
+    assert (
+        "Model `/etc/other [0123456789]` is not carried over: it is not here, `primer` is used" in recipe.warnings()[0]
+    )
+    chosen = again(home, tmp_path, "Model: other", model="toy")
+    assert chosen.warnings() == []
+
+
+def test_a_vae_and_embeddings_that_are_not_here_are_told(home: Studio, tmp_path: Path) -> None:
+    recipe = again(home, tmp_path, 'Model: toy, VAE: mse.safetensors, TI hashes: "thing: 01234567, gone: 01234567"')
+    assert "vae" not in recipe.fields
+    assert [(one.name, one.value) for one in recipe.left_out] == [("VAE", "mse.safetensors"), ("TI hashes", "gone")]
+
+
+def test_a_network_of_the_prompt_is_applied_and_one_that_is_not_here_is_a_warning(home: Studio, tmp_path: Path) -> None:
+    name = next((home.store.folders[0] / "loras").iterdir()).stem
+    recipe = again(home, tmp_path, "Model: toy", prompt=f"a red heart <lora:{name}:1> <lora:gone:0.5>")
+    result = home.submit(recipe.request).result(100)
+    assert [adapter.name for adapter in result.recipes[0].resolved.adapters] == [name]
+    assert any("`<lora:gone:0.5>` of the prompt is left out" in warning for warning in result.warnings)
+
+
+def test_networks_and_embeddings_of_a_graph_are_found_or_told(home: Studio, tmp_path: Path) -> None:
+    name = next((home.store.folders[0] / "loras").iterdir()).name
+    document = nodes(
+        n3={"model": ["11", 0], "steps": 2},
+        n5={"width": 64, "height": 64},
+        n6={"text": "embedding:thing.pt, embedding:gone", "clip": ["11", 1]},
+        n10=(
+            "LoraLoader",
+            {"lora_name": name, "strength_model": 1, "strength_clip": 1, "model": ["4", 0], "clip": ["4", 1]},
+        ),
+        n11=(
+            "LoraLoader",
+            {"lora_name": "gone.pt", "strength_model": 1, "strength_clip": 1, "model": ["10", 0], "clip": ["10", 1]},
+        ),
+    )
+    recipe = home.recipe_of(saved(tmp_path / "graph.png", json.dumps(document), "prompt"))
+    assert recipe.fields["model"] == "toy"
+    assert [(one.name, one.value) for one in recipe.left_out] == [("LoRA", "gone"), ("embedding", "gone")]
+    [decided] = home.submit(recipe.request).result(100).recipes
+    assert [adapter.name for adapter in decided.resolved.adapters] == [Path(name).stem]
+    assert [embedding.word for embedding in decided.resolved.embeddings] == ["thing"]
+    assert "gone" not in decided.resolved.prompt
+
+
+# --- what the model takes
+
+
+def test_sdxl_reads_its_usual_layers_whatever_automatic1111_writes(studio: Studio) -> None:
+    def layers(kind: str, recipe: ForeignRecipe | None) -> Any:
+        assert recipe is not None
+        fit = fitted(recipe, studio.store, {"model": str(zoo.saved(kind))}, usual="primer")
+        assert fit.whole
+        return fit.fields.get("clip_skip")
+
+    text = infotext("Euler a", ", Clip skip: 2")
+    assert (layers("sd1", text), layers("sdxl", text)) == (2, None)
+
+
+def test_flux_takes_its_guidance_and_no_weights(studio: Studio) -> None:
+    text = (
+        "a (cat:1.2) <lora:gone:1>\nNegative prompt: dog\nSteps: 2, Sampler: Euler, Schedule type: Simple, "
+        "CFG scale: 1, Distilled CFG Scale: 3.5, Seed: 1, Size: 72x72, Version: f2.0.1v1.10.1"
+    )
+    recipe = fitted(read_parameters(text), studio.store, {"model": str(zoo.saved("flux-dev"))}, usual="primer")
+    request = recipe.request
+    assert (request.guidance, request.sampler, request.schedule, request.dialect) == (3.5, "Euler", None, None)
+    assert (request.prompt, request.negative_prompt, request.width) == ("a (cat:1.2) ", None, 64)
+    assert {one.name for one in recipe.left_out} == {"Prompt", "Negative prompt"}
+    resolved = studio.resolve(recipe.again(model=str(zoo.saved("flux-dev"))))
+    assert resolved.guidance == 3.5
+
+
+def test_what_the_samplers_rule_cannot_use_is_told(studio: Studio) -> None:
+    recipe = infotext("DPM++ 2M, Schedule type: Karras", ", Eta: 0.5, Sigma churn: 3, Sigma tmin: 0.1")
+    fit = fitted(recipe, studio.store, {}, usual="primer")
+    assert {one.name for one in fit.left_out} == {"Eta", "Sigma churn", "Sigma tmin"}
+    studio.resolve(fit.request)
+
+
+def test_another_sampler_goes_without_what_was_said_of_the_first(studio: Studio) -> None:
+    recipe = fitted(infotext("DPM++ 2M, Schedule type: Karras"), studio.store, {"sampler": "DDIM"}, usual="primer")
+    assert studio.resolve(recipe.again(sampler="DDIM")).sampler == "DDIM"
+    ancestral = graph(sampler_name="euler_ancestral")
+    assert ancestral is not None
+    ancestral = fitted(ancestral, studio.store, {"sampler": "DDIM"}, usual="primer")
+    assert studio.resolve(ancestral.again(sampler="DDIM")).sgm_noise_multiplier is False
+
+
+def test_a_picture_of_gessos_own_is_none_of_another_program(studio: Studio, tmp_path: Path) -> None:
+    studio.generate("a red circle", steps=1, width=64, height=64).save(tmp_path / "own.png")
+    with pytest.raises(InputError, match="is Gesso's own"):
+        studio.recipe_of(tmp_path / "own.png")
+    Image.new("RGB", (8, 8)).save(tmp_path / "plain.png")
+    with pytest.raises(InputError, match="does not say how it was made"):
+        studio.recipe_of(tmp_path / "plain.png")
