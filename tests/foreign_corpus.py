@@ -593,6 +593,14 @@ COMFYUI_GRAPHS = (
             n21=("PrimitiveInt", {"value": 42}),
         ),
     ),
+    comfyui(
+        "dynamic thresholding",
+        nodes(
+            n3={"model": ["20", 0]},
+            n20=("DynamicThresholdingSimple", {"mimic_scale": 4.0, "threshold_percentile": 0.9, "model": ["4", 0]}),
+        ),
+        dynamic_thresholding={"mimic_scale": 4.0, "percentile": 0.9},
+    ),
     comfyui("reroutes", nodes(n3={"model": ["20", 0]}, n20=("Reroute", {"": ["4", 0]}))),
     comfyui(
         "an embedding",

@@ -12,7 +12,8 @@ import studios
 import zoo
 from gesso.core.errors import InputError
 from gesso.core.requests import ImageRequest, Tiling
-from gesso.engine.infotext import parse, write
+from gesso.engine.foreign.read import read_parameters
+from gesso.engine.infotext import write
 from gesso.engine.replay import Verdict, replay
 from gesso.engine.studio import Studio
 from gesso.primer.prompt import parse as facts_of
@@ -108,7 +109,7 @@ def test_the_parameters_text_says_so(studio: Studio) -> None:
     result = studio.generate(CIRCLE, seed=1, steps=1, tiling=Tiling.BOTH)
     text = write(result.recipes[0])
     assert "Tiling: True" in text
-    assert parse(text).request_fields()["tiling"] is Tiling.BOTH
+    assert read_parameters(text).fields["tiling"] is Tiling.BOTH
 
 
 @pytest.mark.parametrize("kind", ["sd3", "flux-dev", "pixart"])

@@ -33,6 +33,7 @@ _WHY: tuple[tuple[str, str], ...] = (
 _SAMPLERS = frozenset({"KSampler", "KSamplerAdvanced", "SamplerCustom", "SamplerCustomAdvanced"})
 _WAY_BACK = ("samples", "latent_image", "latent", "pixels", "image", "images")
 """Inputs along which a picture comes."""
+_THRESHOLD = ("mimic_scale", "threshold_percentile")
 _CONDITIONING = ("conditioning", "positive", "conditioning_1", "conditioning_to")
 _DESCRIBING = frozenset(
     {
@@ -290,6 +291,9 @@ class _Reading:
             seen.add(node.id)
             if node.kind in {"LoraLoader", "LoraLoaderModelOnly"}:
                 adapters.append(node)
+            elif node.kind == "DynamicThresholdingSimple":
+                self._took(node, "model")
+                self._threshold(node)
             elif node.kind in _LOADERS:
                 self._took(node, _LOADERS[node.kind])
                 name = file_name(node.inputs.get(_LOADERS[node.kind]))
@@ -302,6 +306,16 @@ class _Reading:
         else:
             self.ledger.leave("model", "", "no node that loads it is known")
         self.adapters = adapters[::-1]
+
+    def _threshold(self, node: Node) -> None:
+        scale, percentile = (self.graph.number(node.inputs.get(name)) for name in _THRESHOLD)
+        self._took(node, *_THRESHOLD)
+        try:
+            threshold = {"mimic_scale": _number(scale, 0, 1000), "percentile": _number(percentile, 0, 1)}
+        except ValueError as error:
+            self.ledger.leave(node.name, f"{scale}, {percentile}", str(error))
+        else:
+            self.ledger.carry(node.name, f"{scale}, {percentile}", dynamic_thresholding=threshold)
 
     def _take_adapters(self) -> None:
         """After the prompts: which adapters the text encoder has is known only then."""

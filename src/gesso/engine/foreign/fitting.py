@@ -10,6 +10,7 @@ from gesso.core.requests import PromptDialect
 from gesso.engine.facts import ModelFacts, facts_of
 from gesso.engine.foreign.comfyui import file_name
 from gesso.engine.foreign.values import ForeignRecipe, NamedModel, Program
+from gesso.engine.guidance.checks import check_guidance
 from gesso.engine.prompt.networks import take_networks
 from gesso.engine.samplers.table import DEFAULT, SAMPLERS, Chance, resolve_sampler, takes_chance
 from gesso.models.adapters.find import find_adapter
@@ -44,7 +45,7 @@ def fitted(recipe: ForeignRecipe, store: ModelStore, overrides: Mapping[str, Any
     except GessoError:  # told when the request is made, with its own words
         return recipe
     recipe = _with_networks(recipe, store, facts, here=chosen is not None or "model" in recipe.fields)
-    for fit in (_prompt_language, _clip_skip, _sampler, _chance, _guidance, _negative, _size):
+    for fit in (_prompt_language, _clip_skip, _sampler, _chance, _guidance, _negative, _tiling, _size):
         recipe = fit(recipe, facts)
     return recipe
 
@@ -251,8 +252,17 @@ def _guidance(recipe: ForeignRecipe, facts: ModelFacts) -> ForeignRecipe:
         recipe = recipe.without("arguments", why=f"`{facts.name}` does not take it")
     if not facts.takes_guidance and recipe.fields.get("guidance", 1.0) not in {0.0, 1.0}:
         recipe = recipe.without("guidance", why=f"guidance has no effect on `{facts.name}`")
-    if recipe.fields.get("guidance_rescale") and "guidance_rescale" not in facts.accepts:
-        recipe = recipe.without("guidance_rescale", why=f"`{facts.name}` does not take it")
+    try:
+        check_guidance(recipe.request, facts, recipe.fields.get("guidance", facts.defaults.guidance))
+    except GessoError as error:
+        changes = ("guidance_start", "guidance_stop", "guidance_rescale", "dynamic_thresholding")
+        return recipe.without(*changes, why=error.message)
+    return recipe
+
+
+def _tiling(recipe: ForeignRecipe, facts: ModelFacts) -> ForeignRecipe:
+    if "tiling" in recipe.fields and not facts.convolves:
+        return recipe.without("tiling", why=f"`{facts.name}` has no convolutions that could wrap round")
     return recipe
 
 

@@ -317,6 +317,8 @@ _WHY: tuple[tuple[str, str], ...] = (
         "a picture of a series is made by its own values",
     ),
     (r"Hypernet", "hypernetworks are not applied"),
+    (r"Dynamic thresholding|Mimic|Threshold percentile|CFG (mode|scale min)", "there it is of the denoised picture"),
+    (r"Separate Feature|Scaling Startpoint|Variability|Interpolate Phi", "there it is of the denoised picture"),
     (r"AddNet", "an adapter is named in the prompt or with `--lora`"),
 )
 
