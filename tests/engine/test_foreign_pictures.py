@@ -344,18 +344,26 @@ def test_sdxl_reads_its_usual_layers_whatever_automatic1111_writes(studio: Studi
     assert (layers("sd1", text), layers("sdxl", text)) == (2, None)
 
 
-def test_flux_takes_its_guidance_and_no_weights(studio: Studio) -> None:
+def test_flux_takes_its_guidance_and_its_own_levels(studio: Studio) -> None:
     text = (
-        "a (cat:1.2) <lora:gone:1>\nNegative prompt: dog\nSteps: 2, Sampler: Euler, Schedule type: Simple, "
-        "CFG scale: 1, Distilled CFG Scale: 3.5, Seed: 1, Size: 72x72, Version: f2.0.1v1.10.1"
+        "a (cat:1.2)\nNegative prompt: dog\nSteps: 2, Sampler: Euler, Schedule type: Simple, CFG scale: 1, "
+        "Distilled CFG Scale: 3.5, Seed: 1, Size: 72x72, Version: f2.0.1v1.10.1"
     )
-    recipe = fitted(read_parameters(text), studio.store, {"model": str(zoo.saved("flux-dev"))}, usual="primer")
-    request = recipe.request
-    assert (request.guidance, request.sampler, request.schedule, request.dialect) == (3.5, "Euler", None, None)
-    assert (request.prompt, request.negative_prompt, request.width) == ("a (cat:1.2) ", None, 64)
-    assert {one.name for one in recipe.left_out} == {"Prompt", "Negative prompt"}
-    resolved = studio.resolve(recipe.again(model=str(zoo.saved("flux-dev"))))
-    assert resolved.guidance == 3.5
+    model = {"model": str(zoo.saved("flux-dev"))}
+    recipe = fitted(read_parameters(text), studio.store, model, usual="primer")
+    assert [one.name for one in recipe.left_out] == ["Negative prompt"]
+    resolved = studio.resolve(recipe.again(**model))
+    assert (resolved.guidance, resolved.sampler, resolved.schedule, resolved.width) == (3.5, "Euler", "automatic", 64)
+    assert (resolved.prompt, resolved.dialect) == ("a (cat:1.2)", "a1111")
+
+
+def test_where_prompts_are_plain_text_networks_are_taken_out_of_them(studio: Studio) -> None:
+    recipe = infotext("DPM++ 2M, Schedule type: Karras", prompt="a cat <lora:gone:1>")
+    model = {"model": str(zoo.saved("pixart"))}
+    fit = fitted(recipe, studio.store, model, usual="primer")
+    assert fit.fields["prompt"] == "a cat "
+    assert [(one.name, one.value) for one in fit.left_out] == [("Prompt", "<lora:gone:1>")]
+    assert studio.resolve(fit.again(**model)).dialect == "plain"
 
 
 def test_what_the_samplers_rule_cannot_use_is_told(studio: Studio) -> None:

@@ -105,7 +105,7 @@ def _other_weights(name: str, digest: str | None, store: ModelStore) -> str:
 def _with_networks(recipe: ForeignRecipe, store: ModelStore, facts: ModelFacts, *, here: bool) -> ForeignRecipe:
     recipe = _vae(recipe, store, here=here)
     recipe = _adapters(recipe, store)
-    if not facts.weighted_prompts:
+    if facts.reads is None:
         recipe = _tags(recipe, store)
     return _embeddings(recipe, store)
 
@@ -196,7 +196,7 @@ def _embedding_here(name: str, store: ModelStore) -> bool:
 
 
 def _prompt_language(recipe: ForeignRecipe, facts: ModelFacts) -> ForeignRecipe:
-    if facts.weighted_prompts:
+    if facts.reads is not None:
         return recipe
     return recipe.without("dialect", "weighting", why=f"`{facts.name}` reads prompts as plain text")
 
