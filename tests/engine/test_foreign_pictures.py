@@ -373,6 +373,21 @@ def test_what_the_samplers_rule_cannot_use_is_told(studio: Studio) -> None:
     studio.resolve(fit.request)
 
 
+def test_a_picture_that_it_began_with_can_be_given(home: Studio, tmp_path: Path) -> None:
+    Image.new("RGB", (64, 64), "red").save(tmp_path / "start.png")
+    start = {"image": str(tmp_path / "start.png")}
+    bare = again(home, tmp_path, "Model: toy, Denoising strength: 0.5")
+    assert [one.name for one in bare.left_out] == ["Denoising strength"]
+    recipe = again(home, tmp_path, "Model: toy, Denoising strength: 0.5", **start)
+    assert not recipe.left_out
+    [decided] = home.submit(recipe.again(**start)).result(100).recipes
+    assert decided.resolved.strength == 0.5
+    graph_of_it = graph(denoise=0.4, steps=8)
+    assert graph_of_it is not None
+    fit = fitted(graph_of_it, home.store, start, usual="primer")
+    assert (fit.fields["strength"], fit.fields["steps"]) == (0.4, 20)  # of which 8 are made, as there
+
+
 def test_another_sampler_goes_without_what_was_said_of_the_first(studio: Studio) -> None:
     recipe = fitted(infotext("DPM++ 2M, Schedule type: Karras"), studio.store, {"sampler": "DDIM"}, usual="primer")
     assert studio.resolve(recipe.again(sampler="DDIM")).sampler == "DDIM"

@@ -18,7 +18,9 @@ MAX_STEPS = 10_000
 LATENT_PX = 8
 _ALL_STEPS = 10_000
 _UNKNOWN = "what nodes of this kind do is not known here"
-_BEGUN = "the picture that it began with is not in the file"
+DENOISE = ".denoise"
+"""How the names of fields end that say a strength."""
+_BEGUN = "the picture that it began with is not in the file, `--image` gives it"
 _WHY: tuple[tuple[str, str], ...] = (
     (r"LoadImage|VAEEncode|SetLatentNoiseMask|InpaintModel", _BEGUN),
     (r"ControlNet|.*ControlNet|T2I|IPAdapter|CLIPVision|.*Redux", "control pictures are not in the file"),

@@ -3,15 +3,19 @@
 import re
 from collections.abc import Mapping
 from dataclasses import fields as dataclass_fields
+from dataclasses import replace
 from typing import Any
 
 from gesso.core.errors import GessoError
 from gesso.core.requests import PromptDialect
 from gesso.engine.facts import ModelFacts, facts_of
-from gesso.engine.foreign.comfyui import file_name
+from gesso.engine.foreign.comfyui import DENOISE, file_name
+from gesso.engine.foreign.numbers import between, number
+from gesso.engine.foreign.pairs import DENOISING
 from gesso.engine.foreign.values import ForeignRecipe, NamedModel, Program
 from gesso.engine.guidance.checks import check_guidance
 from gesso.engine.prompt.networks import take_networks
+from gesso.engine.resolve import LEAST_STRENGTH
 from gesso.engine.samplers.table import DEFAULT, SAMPLERS, Chance, resolve_sampler, takes_chance
 from gesso.models.adapters.find import find_adapter
 from gesso.models.folder import ModelDescription
@@ -37,6 +41,8 @@ def fitted(recipe: ForeignRecipe, store: ModelStore, overrides: Mapping[str, Any
     if "sampler" in overrides:
         own = {"sampler": overrides["sampler"], "schedule": None}
         recipe = recipe.replacing(**dict.fromkeys(field.name for field in dataclass_fields(Chance)), **own)
+    if "image" in overrides and "strength" not in overrides:
+        recipe = _strength(recipe)
     recipe = recipe.replacing(model=chosen) if chosen is not None else _with_model(recipe, store, usual=usual)
     asked = recipe.fields.get("model", usual)
     try:
@@ -47,6 +53,23 @@ def fitted(recipe: ForeignRecipe, store: ModelStore, overrides: Mapping[str, Any
     recipe = _with_networks(recipe, store, facts, here=chosen is not None or "model" in recipe.fields)
     for fit in (_prompt_language, _clip_skip, _sampler, _chance, _guidance, _negative, _tiling, _size):
         recipe = fit(recipe, facts)
+    return recipe
+
+
+def _strength(recipe: ForeignRecipe) -> ForeignRecipe:
+    """Of a picture that began with another, which is given now. ComfyUI makes all its steps at any strength."""
+    for one in recipe.left_out:
+        if one.name != DENOISING and not one.name.endswith(DENOISE):
+            continue
+        try:
+            strength = between(number, LEAST_STRENGTH, 1)(one.value)
+        except ValueError:
+            continue
+        recipe = replace(recipe, left_out=tuple(other for other in recipe.left_out if other is not one))
+        if recipe.program is not Program.COMFYUI:
+            return recipe.with_fields(one.name, one.value, "one step more is made there", strength=strength)
+        steps = int(recipe.fields.get("steps", 1) / strength)
+        return recipe.with_fields(one.name, one.value, strength=strength, steps=steps)
     return recipe
 
 

@@ -298,7 +298,8 @@ _USUAL = frozenset(
 )
 """What is so anyway."""
 
-_BEGUN = "the picture that it began with is not in the file"
+DENOISING = "Denoising strength"
+_BEGUN = "the picture that it began with is not in the file, `--image` gives it"
 _WHY: tuple[tuple[str, str], ...] = (
     (r"ADetailer|Detailer|Face restoration|GFPGAN|CodeFormer", "faces are not worked over"),
     (r"ControlNet|T2I", "control pictures are not in the file"),
@@ -324,7 +325,7 @@ _WHY: tuple[tuple[str, str], ...] = (
 
 
 def _why(key: str, pairs: Mapping[str, str]) -> str:
-    if key == "Denoising strength":
+    if key == DENOISING:
         hires = any(other.startswith(("Hires", "First pass")) for other in pairs)
         return "a second pass is not made" if hires else _BEGUN
     for pattern, why in _WHY:
