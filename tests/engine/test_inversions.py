@@ -133,7 +133,7 @@ def test_pictures_at_the_same_time_each_read_their_own_vectors_with_the_bytes_of
     ]
     fields = {"exact": True, "embeddings_by_name": False}
     requests = [asked("an ohwx", use, **fields) for use in (*uses, uses[0])] + [asked("an ohwx", **fields)]
-    studio.submit(requests[0]).result()
+    studio.submit(asked("a heart", **fields)).result()
     with studio.hosted(studio.resolve(requests[0]), None) as model:  # pyright: ignore[reportArgumentType]
         component = component_of(model.network("text_encoder"))
         assert component is not None

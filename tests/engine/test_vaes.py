@@ -107,7 +107,7 @@ def test_requests_with_different_vaes_share_the_denoiser_and_its_forwards(opened
     asked = [request(seed=seed, vae=vae, guidance=1) for seed, vae in enumerate(["none", other])]
     alone = [opened.submit(one).result(100) for one in asked]
     hosted = len(opened._hosting)
-    with gathered(opened, "text_encoder", 2), gathered(opened, "unet", 2):
+    with gathered(opened, "unet", 2):  # the texts were read before
         together = run_together(opened, asked)
     assert len(opened._hosting) == hosted == 4  # text encoder, UNet and two VAEs
     for one, result in zip(alone, together, strict=True):

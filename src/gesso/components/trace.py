@@ -105,6 +105,11 @@ class TraceRecorder:
         with self._lock:
             self._entries.append((entry, digest))
 
+    def alone(self) -> bool:
+        """Whether no rows but the picture's own ran in any of its calls."""
+        with self._lock:
+            return all(part.rows == part.batch_rows for entry, _ in self._entries for part in entry.segments)
+
     def entries(self) -> tuple[TraceEntry, ...]:
         """All calls so far, digests read."""
         with self._lock:

@@ -76,6 +76,8 @@ class Settings(BaseSettings):
     """Rows of every forward in exact mode; a power of two."""
     max_images: int = Field(default=16, ge=1)
     """Pictures that run at the same time at most, for each priority."""
+    remembered_texts_mib: int = Field(default=64, ge=0)
+    """Of each model in memory, what its text encoders made of the latest prompts; 0 reads every prompt anew."""
     max_models: int = Field(default=3, ge=1)
     """Models kept in memory; the least recently used leaves first."""
     vae_tiling_above_px: int = Field(default=2048 * 2048, ge=64 * 64)

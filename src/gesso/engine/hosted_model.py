@@ -17,6 +17,7 @@ from gesso.components.worker import DeviceWorker
 from gesso.core.requests import Precision
 from gesso.core.settings import Settings
 from gesso.engine.facts import ModelFacts, facts_for, pipeline_class
+from gesso.engine.remembered import Remembered
 from gesso.memory.plan import MemoryPlan, Residence
 from gesso.models.families import Role
 from gesso.models.load import LoadedModel
@@ -48,6 +49,8 @@ class HostedModel:
         listener: Listener,
     ) -> None:
         self.facts = facts
+        self.texts = Remembered[Any](max_bytes=settings.remembered_texts_mib << 20)
+        """What became of the latest texts; `gesso.engine.preparation` says what is kept."""
         self.identity = identity
         self.description = loaded.description
         self.worker = worker

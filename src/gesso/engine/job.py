@@ -28,9 +28,9 @@ from gesso.engine.hosted_model import HostedModel, hosted_component
 from gesso.engine.inversions import AppliedInversions
 from gesso.engine.make import all_states, lasting_states, make_image, picture_of, tiled_vaes
 from gesso.engine.pool import ImagePool
-from gesso.engine.preparation import Prepared, TextOfPictures, texts_of
+from gesso.engine.preparation import Prepared, RememberedText, TextOfPictures, texts_of
 from gesso.engine.previews import Preview
-from gesso.engine.prompting import conditioning
+from gesso.engine.prompting import Conditioning, conditioning, is_guided, text_key
 from gesso.engine.resume import RequestJournal
 from gesso.engine.streams import news
 from gesso.engine.vaes import ChosenVaes
@@ -207,16 +207,30 @@ class Job:
         scope.journal = self._calls(model, text, text.name)
         inversions = self.studio.inversions(model, text.resolved, self)
         scope.call_states = all_states(scope.call_states, inversions.states)
+        made = self._read(model, text, scope, inversions)
+        with self._lock:
+            self._adapter_reports |= {report.model_dump_json(): report for report in adapters.reports}
+            self._embedding_reports |= {report.model_dump_json(): report for report in inversions.reports}
+        return Prepared(adapters=adapters, embeddings=inversions.reports, conditioning=made)
+
+    def _read(
+        self, model: HostedModel, text: TextOfPictures, scope: ImageScope, inversions: AppliedInversions
+    ) -> Conditioning:
+        """The conditioning of a text: as it was read lately, or read now."""
+        key = text_key(text.resolved, scope.call_states, guided=is_guided(text.resolved, model.facts))
+        own = self.placements is not None or self.journal is not None
+        if not own and (found := model.texts.find(key)) is not None:
+            text.trace = found.trace
+            return found.conditioning
         try:
             with entered(scope), scope.turn, torch.no_grad():
                 made = conditioning(model, text.resolved, inversions)
                 scope.settle()
         finally:
             model.worker.leave(scope)
-        with self._lock:
-            self._adapter_reports |= {report.model_dump_json(): report for report in adapters.reports}
-            self._embedding_reports |= {report.model_dump_json(): report for report in inversions.reports}
-        return Prepared(adapters=adapters, embeddings=inversions.reports, conditioning=made)
+        if model.facts.own_conditioning and (text.resolved.exact or text.trace.alone()):
+            model.texts.keep(key, RememberedText(conditioning=made, trace=text.trace), size_bytes=made.size_bytes)
+        return made
 
     def _scope(
         self, model: HostedModel, text: TextOfPictures, adapters: AppliedAdapters, index: int, *, trace: TraceRecorder

@@ -21,6 +21,19 @@ class Prepared:
     conditioning: Conditioning
 
 
+@dataclass(frozen=True, kw_only=True)
+class RememberedText:
+    """What a text became and the calls that made it, kept so that text encoders need not read it again.
+
+    It has the bytes of a run by itself: in fast mode it is kept only where no rows of others ran beside its own, in
+    exact mode they never matter. A replay and a job with a journal read their texts themselves, since theirs are the
+    calls that are compared and kept.
+    """
+
+    conditioning: Conditioning
+    trace: TraceRecorder
+
+
 @dataclass(eq=False, kw_only=True)
 class TextOfPictures:
     """One text of a request, and how many of its pictures still need it.

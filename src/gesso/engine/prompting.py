@@ -1,17 +1,21 @@
 """From the prompt of a request to arguments of its pipeline."""
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from gesso.components.state import CallState
 from gesso.components.steering import Steering
+from gesso.components.tree import tensors
 from gesso.core.errors import InputError
 from gesso.core.registry import load_dotted
 from gesso.core.requests import ResolvedImageRequest
-from gesso.engine.conditioning.prompted import encode_prompts
+from gesso.engine.adapter_checks import is_text_encoder
+from gesso.engine.conditioning.prompted import PromptSteering, encode_prompts
 from gesso.engine.facts import ModelFacts
 from gesso.engine.hosted_model import HostedModel
 from gesso.engine.inversions import AppliedInversions
+from gesso.engine.prompt.reading import read_prompts
 from gesso.models.families import Role
 
 
@@ -23,6 +27,35 @@ class Conditioning:
     """Of the pipeline."""
     steering: Mapping[str, Steering] = field(default_factory=dict[str, Steering])
     """What stands between the pipeline and its networks."""
+
+    @property
+    def size_bytes(self) -> int:
+        """Of its tensors."""
+        texts = [each.texts for each in self.steering.values() if isinstance(each, PromptSteering)]
+        held = tensors([dict(self.arguments), *([dict(text) for text in every] for every in texts)])
+        return sum(tensor.numel() * tensor.element_size() for tensor in held)
+
+
+def text_key(resolved: ResolvedImageRequest, states: Mapping[str, tuple[CallState, ...]], *, guided: bool) -> Hashable:
+    """All that decides what the text encoders of a model make of the prompts of a request.
+
+    Args:
+        states: of its components; equal ones are of the same adapters and embeddings at the same weights.
+    """
+    reading = read_prompts(resolved.prompt, resolved.negative_prompt, dialect=resolved.dialect, steps=resolved.steps)
+    changing = len(list(reading.moments())) > 1
+    return (
+        resolved.prompt,
+        resolved.negative_prompt if guided else None,
+        guided,
+        resolved.dialect,
+        resolved.weighting,
+        resolved.clip_skip,
+        resolved.exact,
+        resolved.steps if changing else None,
+        tuple((embedding.word, embedding.sha256) for embedding in resolved.embeddings),
+        frozenset((name, found) for name, found in states.items() if found and is_text_encoder(name.split(".")[0])),
+    )
 
 
 def is_guided(resolved: ResolvedImageRequest, facts: ModelFacts) -> bool:
