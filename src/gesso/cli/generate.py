@@ -9,7 +9,7 @@ from gesso.cli import options
 from gesso.cli.destination import check_writable, checked_format
 from gesso.cli.invocation import adapters, embeddings, pairs, parts_from, settings_of
 from gesso.cli.output import AsJson, print_json, print_warning
-from gesso.cli.passes import thresholding
+from gesso.cli.passes import hires_pass, thresholding
 from gesso.cli.show import check_picture
 from gesso.cli.size import parsed_size
 from gesso.core.errors import NotHereError, UsageError
@@ -38,6 +38,15 @@ def generate(  # one parameter for each option: that is how Typer declares them
     wildcard_seed: options.WildcardSeed = None,
     size: options.Size = None,
     tiling: options.Tiling = None,
+    hires: options.Hires = None,
+    hires_upscaler: options.HiresUpscaler = None,
+    hires_steps: options.HiresSteps = None,
+    hires_strength: options.HiresStrength = None,
+    hires_sampler: options.HiresSampler = None,
+    hires_schedule: options.HiresSchedule = None,
+    hires_guidance: options.HiresGuidance = None,
+    hires_prompt: options.HiresPrompt = None,
+    hires_negative: options.HiresNegative = None,
     seed: options.Seed = None,
     count: options.Count = None,
     from_image: options.FromImage = None,
@@ -115,6 +124,17 @@ def generate(  # one parameter for each option: that is how Typer declares them
         "guidance_stop": guidance_stop,
         "dynamic_thresholding": thresholding(dynamic_thresholding),
         "tiling": tiling,
+        "hires": hires_pass(
+            hires,
+            upscaler=hires_upscaler,
+            steps=hires_steps,
+            strength=hires_strength,
+            sampler=hires_sampler,
+            schedule=hires_schedule,
+            guidance=hires_guidance,
+            prompt=hires_prompt,
+            negative_prompt=hires_negative,
+        ),
         "seed": seed,
         "count": count,
         "clip_skip": clip_skip,

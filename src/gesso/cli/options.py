@@ -104,6 +104,20 @@ Guidance = Annotated[
 GuidanceRescale = Annotated[
     float | None, _option("Against overexposure by guidance, 0 to 1.", panel=_SAMPLING, metavar="SHARE")
 ]
+_SECOND = "The second pass"
+Hires = Annotated[
+    str | None, _option("Paint once more, so many times larger.", "--hires", panel=_SECOND, metavar="SCALE|WxH")
+]
+HiresUpscaler = Annotated[
+    str | None, _option("What enlarges the first picture.", panel=_SECOND, metavar="latent|lanczos|…")
+]
+HiresSteps = Annotated[int | None, _option("Steps that are made.", panel=_SECOND, metavar="N")]
+HiresStrength = Annotated[float | None, _option("How much may change, 0 to 1.", panel=_SECOND, metavar="SHARE")]
+HiresSampler = Annotated[str | None, _option("Its sampler.", panel=_SECOND, metavar="NAME")]
+HiresSchedule = Annotated[str | None, _option("Its schedule.", panel=_SECOND, metavar="NAME")]
+HiresGuidance = Annotated[float | None, _option("Its guidance.", panel=_SECOND, metavar="SCALE")]
+HiresPrompt = Annotated[str | None, _option("Its prompt.", panel=_SECOND, metavar="TEXT")]
+HiresNegative = Annotated[str | None, _option("Its negative prompt.", panel=_SECOND, metavar="TEXT")]
 Tiling = Annotated[
     str | None, _option("A texture whose edges fit, along an axis or both.", panel=_PICTURE, metavar="x|y|both")
 ]

@@ -3,6 +3,7 @@
 from typing import Any
 
 from gesso.core.errors import UsageError
+from gesso.core.units import parse_size
 
 
 def thresholding(text: str | None) -> dict[str, Any] | None:
@@ -16,3 +17,24 @@ def thresholding(text: str | None) -> dict[str, Any] | None:
         raise UsageError(
             f"`--dynamic-thresholding {text}` is no number", hint="write MIMIC_SCALE or MIMIC_SCALE:PERCENTILE"
         ) from error
+
+
+def hires_pass(size: str | None, **fields: Any) -> dict[str, Any] | None:
+    """`--hires` and the options that say how, as fields of `HiresPass`. Raises `UsageError`."""
+    given = {name: value for name, value in fields.items() if value is not None}
+    if size is None:
+        if given:
+            name = next(iter(given)).removesuffix("_prompt")
+            raise UsageError(
+                f"`--hires-{name}` says how a second pass is made, and there is none", hint="add `--hires 2`"
+            )
+        return None
+    try:
+        return {"scale": float(size)} | given
+    except ValueError:
+        pass
+    try:
+        width, height = parse_size(size)
+    except ValueError as error:
+        raise UsageError(f"`--hires {size}` is neither a scale nor a size", hint="write 2, 1.5 or 1024x1536") from error
+    return {"width": width, "height": height} | given

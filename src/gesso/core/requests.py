@@ -214,6 +214,50 @@ class Resize(StrEnum):
     STRETCH = "stretch"
 
 
+class HiresPass(Value):
+    """A second pass over the picture, larger. What is `None` is as in the first, where nothing else is said."""
+
+    scale: float | None = None
+    """Of both sides; `None` without a size is 2."""
+    width: int | None = None
+    """Pixels, in place of a scale; one side alone keeps the proportions."""
+    height: int | None = None
+    upscaler: str | None = None
+    """What enlarges the first picture, a name of `gesso.engine.hires.upscalers`; `None` is `latent`, or `lanczos` where
+    the model's latents cannot be."""
+    steps: int | None = None
+    """Steps that are made, whatever the strength."""
+    strength: float | None = None
+    """Share of the noise that is put back; `None` is 0.7."""
+    sampler: str | None = None
+    schedule: str | None = None
+    guidance: float | None = None
+    prompt: str | None = None
+    negative_prompt: str | None = None
+
+
+class ResolvedHiresPass(Value):
+    """A second pass as it will be made. The fields are those of `HiresPass`, decided."""
+
+    width: int
+    height: int
+    upscaler: str
+    steps: int
+    planned_steps: int
+    """Of the schedule whose last `steps` are made."""
+    strength: float
+    sampler: str
+    schedule: str
+    guidance: float
+    prompt: str | None = None
+    """`None` is that of the first pass."""
+    negative_prompt: str | None = None
+
+    def use(self) -> HiresPass:
+        """What asks for the very same again."""
+        return HiresPass(**self.model_dump(exclude={"planned_steps"}))
+
+
 class ImageRequest(Value):
     """What was asked. A field that is `None` is decided by the model, the machine and the settings."""
 
@@ -285,6 +329,8 @@ class ImageRequest(Value):
     """How far the first noise lies on the arc from that of `seed` (0) to that of `variation_seed` (1)."""
     tiling: Tiling | None = None
     """A texture without seams; `None` has edges."""
+    hires: HiresPass | None = None
+    """Once more, larger."""
     count: int = 1
     clip_skip: int | None = None
     """1 is the layer that the family normally reads, 2 the layer before it."""
@@ -388,6 +434,7 @@ class ResolvedImageRequest(Value):
     guidance_stop: float = 1.0
     dynamic_thresholding: DynamicThresholding | None = None
     tiling: Tiling | None = None
+    hires: ResolvedHiresPass | None = None
     missing: tuple[str, ...] = ()
     """Networks that the prompt asked for and that are left out: AUTOMATIC1111 goes on without them."""
     styles: tuple[str, ...] = ()
@@ -412,6 +459,25 @@ class ResolvedImageRequest(Value):
         return self.model_copy(
             update={name: getattr(words, name) for name in PictureWords.model_fields} | {"words": ()}
         )
+
+    def second(self) -> "ResolvedImageRequest":
+        """The second pass as a request of its own: what the first one made, larger, is its picture."""
+        hires = self.hires
+        assert hires is not None
+        same_sampler = hires.sampler == self.sampler
+        own_chance = {} if same_sampler else {"eta": None, "s_churn": 0.0, "s_tmin": 0.0, "s_tmax": 0.0, "s_noise": 1.0}
+        names = ("width", "height", "strength", "sampler", "schedule", "guidance")
+        texts = {"prompt": hires.prompt, "negative_prompt": hires.negative_prompt}
+        return self.model_copy(
+            update={name: getattr(hires, name) for name in names}
+            | {name: text for name, text in texts.items() if text is not None}
+            | own_chance
+            | {"steps": hires.planned_steps, "hires": None}
+        )
+
+    def largest(self) -> "ResolvedImageRequest":
+        """The pass that needs the most memory."""
+        return self if self.hires is None else self.second()
 
     def pictures(self) -> dict[str, Any]:
         """The fields of a request that asks for exactly these pictures to begin with."""

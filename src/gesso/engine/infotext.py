@@ -17,6 +17,7 @@ from typing import Any
 from gesso.core.adapter_text import adapter_text
 from gesso.core.recipe import Recipe
 from gesso.core.requests import ResolvedImageRequest, Tiling, Weighting
+from gesso.engine.hires.upscalers import UPSCALERS
 from gesso.engine.samplers.table import AUTOMATIC, DEFAULT, SAMPLERS, schedule_label
 
 NEGATIVE = "Negative prompt:"
@@ -83,6 +84,7 @@ def write(recipe: Recipe) -> str:
         "ENSD": resolved.eta_seed_offset or None,
         "RNG": resolved.noise_source.upper(),
         "CFG rescale": resolved.guidance_rescale or None,
+        **_hires_pairs(resolved),
         "Tiling": TILINGS.get(resolved.tiling) if resolved.tiling else None,
         "CFG start": resolved.guidance_start or None,
         "CFG end": resolved.guidance_stop if resolved.guidance_stop < 1 else None,
@@ -249,6 +251,28 @@ def _chance_pairs(resolved: ResolvedImageRequest) -> dict[str, Any]:
         "Sigma tmax": resolved.s_tmax or None,
         "Sigma noise": resolved.s_noise if resolved.s_noise != 1 else None,
         "SGM noise multiplier": resolved.sgm_noise_multiplier or None,
+    }
+
+
+def _hires_pairs(resolved: ResolvedImageRequest) -> dict[str, Any]:
+    """The second pass, in AUTOMATIC1111's words where it has some; what is as in the first pass is left out."""
+    hires = resolved.hires
+    if hires is None:
+        return {}
+    scale = hires.width / resolved.width
+    whole = (hires.width, hires.height) == (round(resolved.width * scale), round(resolved.height * scale))
+    own_sampler = hires.sampler not in (resolved.sampler, DEFAULT)
+    return {
+        "Denoising strength": hires.strength,
+        "Hires sampler": hires.sampler if own_sampler else None,
+        "Hires schedule type": schedule_label(hires.schedule) if hires.schedule != resolved.schedule else None,
+        "Hires CFG Scale": hires.guidance if hires.guidance != resolved.guidance else None,
+        "Hires prompt": hires.prompt,
+        "Hires negative prompt": hires.negative_prompt,
+        "Hires upscale": round(scale, 4) if whole else None,
+        "Hires resize": None if whole else f"{hires.width}x{hires.height}",
+        "Hires steps": hires.steps if hires.steps != resolved.steps else None,
+        "Hires upscaler": UPSCALERS[hires.upscaler].alias,
     }
 
 

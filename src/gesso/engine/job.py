@@ -24,6 +24,7 @@ from gesso.engine.edit.start import Start, start_of
 from gesso.engine.fingerprint import fingerprint_of
 from gesso.engine.guidance.steering import guidance_steering
 from gesso.engine.handle import Handle, Picture, Result
+from gesso.engine.hires.second import SecondPass
 from gesso.engine.hosted_model import HostedModel, hosted_component
 from gesso.engine.inversions import AppliedInversions
 from gesso.engine.make import all_states, lasting_states, make_image, picture_of, tiled_vaes
@@ -61,7 +62,7 @@ class Workshop(Protocol):
         """The VAEs of a request that stand in for its model's own, for the length of the block."""
         ...
 
-    def preview(self, model: HostedModel, job: "Job") -> AbstractContextManager[Preview | None]:
+    def preview(self, model: HostedModel, resolved: ResolvedImageRequest) -> AbstractContextManager[Preview | None]:
         """What makes small pictures of those of a request while they become, for the length of the block."""
         ...
 
@@ -96,6 +97,7 @@ class Job:
     _model: HostedModel | None = None
     _vaes: ChosenVaes | None = None
     _preview: Preview | None = None
+    _second_preview: Preview | None = None
     _texts: dict[int, TextOfPictures] = field(default_factory=dict[int, TextOfPictures])
     _prepared_first: bool = False
     _adapter_reports: dict[str, AdapterReport] = field(default_factory=dict[str, AdapterReport])
@@ -193,7 +195,11 @@ class Job:
             self._start = start_of(self.handle.asked, self.handle.resolved)
             self._model = self._resources.enter_context(self.studio.hosted(self.handle.resolved, self))
             self._vaes = self._resources.enter_context(self.studio.vaes(self._model, self))
-            self._preview = self._resources.enter_context(self.studio.preview(self._model, self))
+            resolved = self.handle.resolved
+            self._preview = self._resources.enter_context(self.studio.preview(self._model, resolved))
+            if resolved.hires is not None:
+                second = self.studio.preview(self._model, resolved.second())
+                self._second_preview = self._resources.enter_context(second)
         text = self._texts[index]
         with text.making:
             if text.prepared is None:
@@ -208,10 +214,11 @@ class Job:
         inversions = self.studio.inversions(model, text.resolved, self)
         scope.call_states = all_states(scope.call_states, inversions.states)
         made = self._read(model, text, scope, inversions)
+        second = self._read_second(model, text, scope, inversions, made)
         with self._lock:
             self._adapter_reports |= {report.model_dump_json(): report for report in adapters.reports}
             self._embedding_reports |= {report.model_dump_json(): report for report in inversions.reports}
-        return Prepared(adapters=adapters, embeddings=inversions.reports, conditioning=made)
+        return Prepared(adapters=adapters, embeddings=inversions.reports, conditioning=made, second=second)
 
     def _read(
         self, model: HostedModel, text: TextOfPictures, scope: ImageScope, inversions: AppliedInversions
@@ -230,6 +237,32 @@ class Job:
             model.worker.leave(scope)
         if model.facts.own_conditioning and (text.resolved.exact or text.trace.alone()):
             model.texts.keep(key, RememberedText(conditioning=made, trace=text.trace), size_bytes=made.size_bytes)
+        return made
+
+    def _read_second(
+        self,
+        model: HostedModel,
+        text: TextOfPictures,
+        scope: ImageScope,
+        inversions: AppliedInversions,
+        first: Conditioning,
+    ) -> Conditioning | None:
+        """The conditioning of the second pass: that of the first, where its texts are read alike."""
+        hires = text.resolved.hires
+        if hires is None:
+            return None
+        own = text.resolved.second().model_copy(update={"steps": hires.steps})  # schedules count what is made
+        alike = all(getattr(own, name) == getattr(text.resolved, name) for name in ("prompt", "negative_prompt"))
+        alike &= is_guided(own, model.facts) == is_guided(text.resolved, model.facts)
+        if alike and (not first.steering or own.steps == text.resolved.steps):
+            return first
+        text.trace = scope.trace = TraceRecorder(before=text.trace)  # that of the first text may be remembered
+        try:
+            with entered(scope), scope.turn, torch.no_grad():
+                made = conditioning(model, own, inversions)
+                scope.settle()
+        finally:
+            model.worker.leave(scope)
         return made
 
     def _scope(
@@ -300,6 +333,7 @@ class Job:
                     preview=self._preview,
                     states=partial(self._states, model, prepared.adapters),
                     start=self._start,
+                    second=self._second(model, text, prepared, scope),
                 )
         finally:
             model.worker.leave(scope)
@@ -314,6 +348,18 @@ class Job:
             embeddings=prepared.embeddings,
         )
 
+    def _second(
+        self, model: HostedModel, text: TextOfPictures, prepared: Prepared, scope: ImageScope
+    ) -> SecondPass | None:
+        if prepared.second is None:
+            return None
+        return SecondPass(
+            arguments=prepared.second.arguments,
+            steering=guidance_steering(prepared.second.steering, text.resolved.second(), model, scope),
+            states=partial(self._states, model, prepared.adapters),
+            preview=self._second_preview,
+        )
+
     def _finish_if_ended(self) -> None:
         with self._lock:
             running = self._started - self._ended
@@ -324,7 +370,7 @@ class Job:
                 text.close()
             self._resources.close()
             # A handle may be kept for long; a model that left shall be gone.
-            self._model = self._vaes = self._preview = self._start = None
+            self._model = self._vaes = self._preview = self._second_preview = self._start = None
             if self._timer is not None:
                 self._timer.cancel()
             # Inside the lock, so that the request ends once whoever comes here last.

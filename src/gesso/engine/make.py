@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import torch
@@ -23,6 +23,7 @@ from gesso.engine.arguments import fitted_arguments
 from gesso.engine.edit.start import Start
 from gesso.engine.facts import ModelFacts, facts_for
 from gesso.engine.handle import Picture
+from gesso.engine.hires.second import SecondPass, begins_with_latents, start_of_second
 from gesso.engine.hosted_model import HostedModel
 from gesso.engine.noise.draws import PictureNoise, is_plain
 from gesso.engine.pictures import pixels_sha256
@@ -76,6 +77,7 @@ def tiled_vaes(
     model: HostedModel, resolved: ResolvedImageRequest, settings: Settings, vaes: ChosenVaes
 ) -> tuple[str, ...]:
     """The VAEs that pictures of that size go through in tiles."""
+    resolved = resolved.largest()
     if resolved.width * resolved.height <= settings.vae_tiling_above_px or resolved.tiling is not None:
         return ()  # a tile that wraps round fits to itself, not to its neighbours
     return (*(["vae"] if hasattr(model.network("vae"), "use_tiling") else []), *vaes.taking_tiles)
@@ -90,12 +92,19 @@ class StepWatcher:
     publish: Callable[[News], None]
     preview: Preview | None
     states: StatesAt
+    before: int = 0
+    """Steps of an earlier pass, which are done."""
+    after: int = 0
+    """Steps of a later one."""
+    made: int = field(default=0, init=False)
+    """Steps of this one, all of them."""
 
     @property
     def wants_x0(self) -> bool:
         return self.preview is not None
 
     def begin(self, total: int) -> None:
+        self.made = total
         self.scope.step, self.scope.share = 0, 0.0
         self.scope.call_states = self.states(0.0)
 
@@ -104,10 +113,13 @@ class StepWatcher:
         self.scope.share = completed / total
         if completed < total:
             self.scope.call_states = self.states(self.scope.share)
-        self.publish(news(StepCompleted, image=self.scope.image, completed=completed, total=total))
+        done, self.made = self.before + completed, total
+        self.publish(
+            news(StepCompleted, image=self.scope.image, completed=done, total=self.before + total + self.after)
+        )
         png = None if self.preview is None else self.preview(latents if x0 is None else x0, self.scope)
         if png is not None:
-            self.publish(news(PreviewReady, image=self.scope.image, completed=completed, png=png))
+            self.publish(news(PreviewReady, image=self.scope.image, completed=done, png=png))
 
 
 def make_image(
@@ -121,6 +133,7 @@ def make_image(
     preview: Preview | None,
     states: StatesAt,
     start: Start | None = None,
+    second: SecondPass | None = None,
 ) -> Image.Image:
     """Run the pipeline for the picture of `scope`.
 
@@ -130,6 +143,7 @@ def make_image(
         warn: told of what was asked and had no effect.
         preview: what makes small pictures at each step, if somebody wants them.
         states: of the components, from step to step.
+        second: what another pass over it needs, if the request has one.
 
     Raises:
         GessoError: whatever ended the picture; see `Component.call`.
@@ -143,6 +157,7 @@ def make_image(
         publish=publish,
         preview=preview,
         states=states,
+        after=0 if resolved.hires is None else resolved.hires.steps,
     )
     guided = resolved.guidance > model.facts.guided_above or "true_cfg_scale" in resolved.arguments
     if resolved.negative_prompt and not guided:
@@ -153,16 +168,44 @@ def make_image(
             warn(line)
     with entered(scope), torch.no_grad(), _reporting(model, resolved):
         with _noise(resolved, generator, warn):
-            image: Image.Image = run_pipeline(model, resolved, prompt_arguments, watcher, start=start)
+            output_type = "latent" if begins_with_latents(resolved) else "pil"
+            image: Any = run_pipeline(model, resolved, prompt_arguments, watcher, start=start, output_type=output_type)
+        if second is not None:
+            image = _second_pass(model, resolved, image, second, watcher, warn)
         scope.settle()
         for call in dict.fromkeys(scope.redone):
             warn(f"`{call}` overflowed in half precision and was done again in float32")
-        if image.size != (resolved.width, resolved.height):
+        largest = resolved.largest()
+        if image.size != (largest.width, largest.height):
             warn(
                 f"`{resolved.pipeline}` made {image.width}x{image.height} px, asked for "
-                f"{resolved.width}x{resolved.height}: it makes sizes of its own"
+                f"{largest.width}x{largest.height}: it makes sizes of its own"
             )
         return image
+
+
+def _second_pass(
+    model: HostedModel,
+    resolved: ResolvedImageRequest,
+    first: Any,
+    second: SecondPass,
+    watcher: StepWatcher,
+    warn: Callable[[str], None],
+) -> Image.Image:
+    """The picture, larger. Its noise is that of the seed at its size, drawn anew, as AUTOMATIC1111 does.
+
+    Args:
+        first: what the first pass made.
+        watcher: of the first pass.
+    """
+    scope, own = watcher.scope, resolved.second()
+    scope.steering, scope.call_states = second.steering, second.states(0.0)
+    generator = torch.Generator("cpu").manual_seed(own.seed)
+    again = replace(
+        watcher, generator=generator, states=second.states, preview=second.preview, before=watcher.made, after=0
+    )
+    with _noise(own, generator, warn):
+        return run_pipeline(model, own, second.arguments, again, start=start_of_second(first, resolved))
 
 
 def run_pipeline(

@@ -19,6 +19,8 @@ class Prepared:
     adapters: AppliedAdapters
     embeddings: tuple[EmbeddingReport, ...]
     conditioning: Conditioning
+    second: Conditioning | None = None
+    """Of the second pass, where there is one."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -33,6 +33,7 @@ from gesso.engine.edit.source import SourcePicture
 from gesso.engine.edit.strength import steps_made
 from gesso.engine.facts import OTHER, ModelFacts, facts_for
 from gesso.engine.guidance.checks import check_guidance
+from gesso.engine.hires.checks import resolve_hires
 from gesso.engine.inversion_checks import resolve_embeddings
 from gesso.engine.inversion_files import InversionFacts
 from gesso.engine.prompt.reading import read_prompts
@@ -97,7 +98,7 @@ def resolve(
     """
     check_texts(request, facts)
     check_ranges(request)
-    facts = _with_picture(request, facts)
+    text_facts, facts = facts, _with_picture(request, facts)
     _check_arguments(request, facts)
     applied = _adapters(request, facts, adapters)
     own = len(applied) - adapters_in_prompt
@@ -135,6 +136,14 @@ def resolve(
         guidance_stop=1.0 if request.guidance_stop is None else request.guidance_stop,
         dynamic_thresholding=request.dynamic_thresholding,
         tiling=request.tiling,
+        hires=resolve_hires(
+            request,
+            text_facts,
+            size_px=(width, height),
+            steps=steps,
+            sampler=(sampler, schedule),
+            guidance=guidance,
+        ),
         **asdict(chance),
         seed=request.seed if request.seed is not None else seed,
         count=request.count,
@@ -295,6 +304,9 @@ def _with_few_steps(
 def check_texts(request: ImageRequest, facts: ModelFacts) -> None:
     """Raises `InputError` for a text that is too long, or holds what no text may."""
     prompts = {"prompt": request.prompt, "negative prompt": request.negative_prompt}
+    if (hires := request.hires) is not None:
+        prompts |= {"prompt of the second pass": hires.prompt}
+        prompts |= {"negative prompt of the second pass": hires.negative_prompt}
     for name, text in (prompts | {"model": facts.reference, "owner": request.owner}).items():
         problem = broken_character(text or "")
         if problem is not None:

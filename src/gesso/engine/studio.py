@@ -21,7 +21,15 @@ from gesso.components.turns import Turns
 from gesso.components.worker import DeviceWorker
 from gesso.core.errors import ClosedError, GessoError, InputError, ModelError
 from gesso.core.events import Event, ModelLoading, Queued
-from gesso.core.requests import MAX_SEED, ImageRequest, Precision, PromptDialect, ResolvedImageRequest, ResolvedVae
+from gesso.core.requests import (
+    MAX_SEED,
+    HiresPass,
+    ImageRequest,
+    Precision,
+    PromptDialect,
+    ResolvedImageRequest,
+    ResolvedVae,
+)
 from gesso.core.settings import Settings, load_settings
 from gesso.devices import choose
 from gesso.devices.base import Device
@@ -146,6 +154,7 @@ class Studio:
         fields |= (
             resolved.vaes() | resolved.pictures() | {"styles": (), "dynamic": False, "wildcard_seed": None}
         )  # the texts are decided
+        fields["hires"] = None if resolved.hires is None else resolved.hires.use()
         decided = {name: fields[name] for name in ImageRequest.model_fields if name in fields}
         self.resolve(ImageRequest(**decided, embeddings_by_name=False))
         return self._start(asked, resolved, placements=placements, indices=[index])
@@ -167,7 +176,9 @@ class Studio:
             request = networks.request
             named: list[InversionFacts] = []
             if request.embeddings_by_name:
-                named, _ = self._inversion_files.named_in((request.prompt, request.negative_prompt or ""))
+                second = request.hires or HiresPass()
+                texts = (request.prompt, request.negative_prompt, second.prompt, second.negative_prompt)
+                named, _ = self._inversion_files.named_in(tuple(text or "" for text in texts))
             return resolve(
                 request,
                 facts,
@@ -287,7 +298,7 @@ class Studio:
 
     def _load(self, description: ModelDescription, resolved: ResolvedImageRequest, job: Job) -> HostedModel:
         worker = self._worker(choose.choose(resolved.device))
-        plan, room_bytes = plan_for(description, resolved, worker.device)
+        plan, room_bytes = plan_for(description, resolved.largest(), worker.device)
         worker.residency.allot(room_bytes, resident_bytes=plan.needed_bytes - plan.workspace_bytes)
         vae, others = DTYPES[resolved.vae_precision], DTYPES[resolved.precision]
         read = stamp(description)
@@ -362,9 +373,8 @@ class Studio:
         return self._vaes.use(key, load)
 
     @contextmanager
-    def preview(self, model: HostedModel, job: Job) -> Iterator[Preview | None]:
+    def preview(self, model: HostedModel, resolved: ResolvedImageRequest) -> Iterator[Preview | None]:
         """What makes previews of a request, if the settings want any: a tiny VAE that is here, else a linear map."""
-        resolved = job.handle.resolved
         with ExitStack() as stack:
             preview = linear_preview(model.description, resolved) if self.settings.previews else None
             if self.settings.previews:

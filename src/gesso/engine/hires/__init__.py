@@ -1,0 +1,1 @@
+"""A second pass over a picture at a larger size."""

@@ -1,0 +1,162 @@
+"""A second pass at a larger size: it is the image-to-image pipeline on what the first made, and keeps the facts."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+
+import studios
+import zoo
+from gesso.core.errors import CancelledError, InputError
+from gesso.core.requests import HiresPass, ImageRequest
+from gesso.engine.edit.strength import steps_made
+from gesso.engine.evaluation import Tally, score_into
+from gesso.engine.hires.checks import planned_steps
+from gesso.engine.hires.upscalers import UPSCALERS, larger_latents, larger_picture
+from gesso.engine.infotext import write
+from gesso.engine.replay import Verdict, replay
+from gesso.engine.studio import Studio
+
+PROMPTS = (
+    "a large white heart on a teal background",
+    "a blue star on a yellow background",
+)
+KEEPING = HiresPass(upscaler="lanczos", strength=0.25, steps=2)
+
+
+@pytest.fixture(scope="module")
+def studio() -> Iterator[Studio]:
+    with studios.studio() as opened:
+        yield opened
+
+
+def thin(kind: str, **fields: Any) -> ImageRequest:
+    size = {"width": zoo.PICTURE_PX, "height": zoo.PICTURE_PX}
+    given: dict[str, Any] = {"prompt": "a red circle", "seed": 1, "steps": 4, "model": str(zoo.saved(kind)), **size}
+    return ImageRequest(**given | fields)
+
+
+def test_the_second_pass_keeps_the_facts_at_twice_the_size(studio: Studio) -> None:
+    asked = [ImageRequest(prompt=prompt, seed=4, steps=8, hires=KEEPING) for prompt in PROMPTS]
+    tally = Tally()
+    for prompt, result in zip(PROMPTS, studios.run_together(studio, asked), strict=True):
+        assert result.images[0].size == (256, 256)
+        score_into(tally, prompt, result.images[0])
+    assert tally.right.total() >= 0.9 * tally.asked.total()
+
+
+@pytest.mark.parametrize("kind", ["sd1", "sd3", "flux-dev", "z-image"])
+def test_it_is_the_image_to_image_pipeline_on_the_first_picture_enlarged(
+    studio: Studio, kind: str, tmp_path: Path
+) -> None:
+    guided = {"guidance": 3.0, "sampler": None}
+    hires = HiresPass(scale=2, upscaler="lanczos", strength=0.5, steps=3)
+    made = studio.submit(thin(kind, hires=hires, **guided)).result(100)
+    first = studio.submit(thin(kind, **guided)).result(100).images[0]
+    side = 2 * zoo.PICTURE_PX
+    first.resize((side, side), Image.Resampling.LANCZOS).save(tmp_path / "first.png")
+    decided = made.recipes[0].resolved.hires
+    assert decided is not None
+    again = thin(
+        kind,
+        **guided | {"width": side, "height": side, "steps": decided.planned_steps},
+        image=str(tmp_path / "first.png"),
+        strength=0.5,
+    )
+    assert studios.distance(made.images[0], studio.submit(again).result(100).images[0]) <= 1.5 / 255
+
+
+def test_latents_are_enlarged_without_a_detour_by_way_of_pixels(studio: Studio) -> None:
+    made = studio.submit(thin("sdxl", hires=HiresPass(scale=1.5, upscaler="Latent (bicubic)", steps=3))).result(100)
+    calls = [(entry.component, entry.method) for entry in made.recipes[0].run.trace if entry.component == "vae"]
+    assert calls == [("vae", "decode")]
+    assert made.images[0].size == (96, 96)
+
+
+@pytest.mark.parametrize("name", UPSCALERS)
+def test_each_upscaler_covers_a_size_of_other_proportions_and_cuts_the_middle_out(name: str) -> None:
+    upscaler = UPSCALERS[name]
+    ramp = torch.linspace(0, 1, 16)[None, None, :, None].expand(1, 4, 16, 16)  # from top to bottom
+    if upscaler.latent_mode is not None:
+        made = larger_latents(ramp, (32, 24), upscaler)
+        assert made.shape == (1, 4, 24, 32)
+        column = made[0, 0, :, 5]
+    else:
+        grey = Image.fromarray((ramp[0, 0].numpy() * 255).astype("uint8")).convert("RGB")
+        image = larger_picture(grey, (32, 24), upscaler)
+        assert image.size == (32, 24)
+        column = torch.from_numpy(studios.pixels(image)[:, 5, 0])
+    torch.testing.assert_close(column, torch.linspace(0.125, 0.875, 24), rtol=0, atol=0.05)
+
+
+def test_steps_and_previews_of_both_passes_are_told_as_one_way() -> None:
+    with studios.studio(previews=True) as opened:
+        handle = opened.submit(ImageRequest(prompt=PROMPTS[0], seed=4, steps=3, hires=HiresPass(steps=4, strength=0.6)))
+        events = list(handle.events())
+    steps = [(event.completed, event.total) for event in events if event.kind == "step-completed"]
+    assert steps == [(done, 7) for done in range(1, 8)]
+    assert {event.completed for event in events if event.kind == "preview-ready"} == set(range(1, 8))
+
+
+def test_a_killed_job_goes_on_in_the_second_pass_and_replays_to_the_bit(tmp_path: Path) -> None:
+    asked = thin("sd1", exact=True, hires=HiresPass(steps=4, prompt="a blue star", guidance=4.0))
+    with studios.studio() as opened:
+        whole = opened.submit(asked).result(100)
+        assert replay(opened, whole.save(tmp_path / "whole.png")[0]).verdict is Verdict.IDENTICAL
+        handle = opened.submit(asked, journal=tmp_path / "journal")
+        for event in handle.events():
+            if event.kind == "step-completed" and event.completed == 6:
+                handle.cancel()
+        with pytest.raises(CancelledError):
+            handle.result(100)
+        going_on = opened.submit(asked, journal=tmp_path / "journal").result(100)
+    assert studios.distance(whole.images[0], going_on.images[0]) == 0
+
+
+def test_the_second_pass_reads_its_own_prompt_with_its_own_sampler(studio: Studio) -> None:
+    plain, other, sampled = (
+        studio.submit(thin("sd1", guidance=3.0, hires=second)).result(100)
+        for second in (HiresPass(), HiresPass(prompt="a blue star on black"), HiresPass(sampler="Heun"))
+    )
+    for changed in (other, sampled):
+        assert studios.distance(plain.images[0], changed.images[0]) > 3 / 255
+    text = write(other.recipes[0])
+    for pair in ("Hires upscale: 2.0", "Hires upscaler: Latent", "Hires prompt: a blue star on black"):
+        assert pair in text
+    assert "Hires sampler: Heun" in write(sampled.recipes[0])
+
+
+@pytest.mark.parametrize("flow", [False, True])
+@pytest.mark.parametrize("strength", [0.01, 0.3, 0.55, 0.7, 0.999, 1.0])
+def test_as_many_steps_are_made_as_were_asked_for(flow: bool, strength: float) -> None:
+    for steps in (1, 2, 7, 20, 33):
+        assert steps_made(planned_steps(steps, strength, flow=flow), strength, flow=flow) == steps
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields", "words"),
+    [
+        ("sd1", {"scale": 0.5}, ("scale 0.5 of the second pass", "1 to 16")),
+        ("sd1", {"scale": 1000.0}, ("scale 1000", "1 to 16")),
+        ("sd1", {"width": 32, "height": 32}, ("32x32", "larger pictures")),
+        ("sd1", {"width": 20_000}, ("20000x20000 px", "at most 16384 px")),
+        ("sd1", {"width": 100, "height": 100}, ("multiples of 8", "nearest: 96x96")),
+        ("sd1", {"scale": 2.0, "width": 128}, ("Both a scale and a size",)),
+        ("sd1", {"upscaler": "lancsoz"}, ("Unknown upscaler: `lancsoz`", "nearest: lanczos")),
+        ("flux-dev", {"upscaler": "latent"}, ("does not work on the latents", "use `lanczos`")),
+        ("sd1", {"strength": 7.0}, ("strength 7 of the second pass", "0.01 to 1")),
+        ("sd1", {"sampler": "Eular"}, ("Eular", "nearest")),
+        ("sd1", {"prompt": "a <lora:red:1> star"}, ("names a network",)),
+        ("flux2", {}, ("does not do image-to-image",)),
+    ],
+)
+def test_a_second_pass_without_sense_is_refused(
+    studio: Studio, kind: str, fields: dict[str, Any], words: tuple[str, ...]
+) -> None:
+    with pytest.raises(InputError) as caught:
+        studio.resolve(thin(kind, hires=HiresPass(**fields)))
+    for word in words:
+        assert word in f"{caught.value.message} | {caught.value.hint}"
