@@ -34,6 +34,11 @@ def redness(images: Sequence[Image.Image]) -> float:
     return float(r - (g + b) / 2)
 
 
+def middles(images: Sequence[Image.Image]) -> list[Image.Image]:
+    """What is in the middle of each picture, without its background."""
+    return [image.resize((8, 8), box=(w / 3, w / 3, 2 * w / 3, 2 * w / 3)) for image in images for w in [image.width]]
+
+
 def seen(image: Image.Image) -> Reading:
     try:
         return read(image)
@@ -66,6 +71,17 @@ def test_parts_joined_by_and_are_seen_by_their_shares(studio: Studio) -> None:
     assert found == sorted(found)
     assert found[-1] > found[0] + 0.2
     assert {seen(image).background for images in made for image in images} == {"teal"}
+
+
+def test_parts_joined_by_and_are_both_seen(studio: Studio) -> None:
+    """The colour of the one, the background of the other."""
+    red, on_teal = "a large red heart", "a large heart on a teal background"
+    made = pictures(studio, [f"{red} :0.6 AND {on_teal} :0.6", red, on_teal], steps=10, guidance=4.0)
+    both, first = ([seen(image) for image in images] for images in made[:2])
+    assert {reading.background for reading in both} == {"teal"}
+    assert "teal" not in {reading.background for reading in first}
+    assert all([thing.shape for thing in reading.things] == ["heart"] for reading in both)
+    assert redness(middles(made[0])) > redness(middles(made[2])) + 0.05
 
 
 def test_a_negative_prompt_removes_what_it_names(studio: Studio) -> None:

@@ -234,3 +234,12 @@ def test_a_prompt_in_json_is_plain_text(studio: Studio) -> None:
     prompt = '{"scene": "a [red] cat (large)", "colours": ["red|blue", "white"]}'
     assert studio.resolve(request("flux2", prompt)).dialect is PromptDialect.PLAIN
     assert studio.resolve(request("flux2", "{" + prompt)).dialect is PromptDialect.GESSO
+
+
+@pytest.mark.parametrize("kind", ["flux-dev", "z-image"])
+def test_explaining_shows_a_text_whole_where_there_are_no_chunks(studio: Studio, kind: str) -> None:
+    found = studio.explain(request(kind, "a (red:1.2) cat " + "dog " * 90))
+    ((chunk,),) = (text.chunks for text in found.texts)
+    assert found.chunk_size is None
+    assert [piece.weight for piece in chunk] == [1.0, 1.2, 1.0]
+    assert sum(piece.tokens for piece in chunk) > 90
