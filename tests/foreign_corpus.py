@@ -122,6 +122,31 @@ AUTOMATIC1111_TEXTS = (
     a1111("a hash and no model", "Model hash: 0123456789", model=(None, "0123456789")),
     a1111("a VAE", "VAE hash: 735e4c3a44, VAE: vae-ft.safetensors", vae="vae-ft.safetensors"),
     a1111("a user", "User: somebody"),
+    a1111(
+        "a second pass",
+        "Denoising strength: 0.7, Hires upscale: 2, Hires upscaler: Latent",
+        hires={"strength": 0.7, "scale": 2.0, "upscaler": "latent"},
+    ),
+    a1111(
+        "a second pass with all of its own",
+        'Denoising strength: 0.5, Hires sampler: DPM++ 2M, Hires schedule type: Karras, Hires prompt: "a dog, big", '
+        "Hires negative prompt: cat, Hires resize: 1024x0, Hires steps: 12, Hires upscaler: Latent (nearest-exact)",
+        hires={
+            "strength": 0.5,
+            "sampler": "DPM++ 2M",
+            "schedule": "karras",
+            "prompt": "a dog, big",
+            "negative_prompt": "cat",
+            "width": 1024,
+            "steps": 12,
+            "upscaler": "latent-nearest-exact",
+        },
+    ),
+    a1111(
+        "a second pass of odd size",
+        "Denoising strength: 0.7, Hires upscale: 1.3, Hires steps: 0, Hires upscaler: Lanczos",
+        hires={"strength": 0.7, "width": 664, "height": 992, "upscaler": "lanczos"},
+    ),
     a1111("a texture", "Tiling: True", tiling="both"),
     a1111("a texture, the key alone", "Tiling", tiling="both"),
     a1111("guidance that begins late", "Skip Early CFG: 0.1", guidance_start=0.1),
@@ -269,6 +294,13 @@ FORGE_TEXTS = (
         schedule="simple",
         guidance=3.5,
         model=TOY,
+    ),
+    parameters(
+        "Forge's second pass",
+        FORGE,
+        f"a cat\n{PAIRS}, Denoising strength: 0.4, Hires Module 1: Use same choices, Hires CFG Scale: 5, "
+        "Hires upscale: 1.5, Hires upscaler: Latent, Version: f2.0.1v1.10.1",
+        hires={"strength": 0.4, "guidance": 5.0, "scale": 1.5, "upscaler": "latent"},
     ),
     parameters("a later Forge", FORGE, f"a cat\n{PAIRS}, Version: neo", left_out=()),
 )
@@ -600,6 +632,36 @@ COMFYUI_GRAPHS = (
             n20=("DynamicThresholdingSimple", {"mimic_scale": 4.0, "threshold_percentile": 0.9, "model": ["4", 0]}),
         ),
         dynamic_thresholding={"mimic_scale": 4.0, "percentile": 0.9},
+    ),
+    comfyui(
+        "a second pass",
+        nodes(
+            n8={"samples": ["20", 0]},
+            n20=("KSampler", {**GRAPH["3"]["inputs"], "latent_image": ["21", 0], "steps": 10, "denoise": 0.5}),
+            n21=("LatentUpscaleBy", {"samples": ["3", 0], "upscale_method": "nearest-exact", "scale_by": 1.5}),
+        ),
+        hires={
+            **{"scale": 1.5, "upscaler": "latent-nearest-exact", "steps": 10, "guidance": 7.0, "strength": 0.5},
+            **{"sampler": "Euler", "schedule": "uniform"},
+        },
+    ),
+    comfyui(
+        "a second pass of a size",
+        nodes(
+            n8={"samples": ["20", 0]},
+            n20=(
+                "KSampler",
+                {**GRAPH["3"]["inputs"], "latent_image": ["21", 0], "sampler_name": "heun", "denoise": 0.5},
+            ),
+            n21=(
+                "LatentUpscale",
+                {"samples": ["3", 0], "upscale_method": "bilinear", "width": 1024, "height": 1536, "crop": "disabled"},
+            ),
+        ),
+        hires={
+            **{"width": 1024, "height": 1536, "upscaler": "latent", "steps": 20, "guidance": 7.0, "strength": 0.5},
+            **{"sampler": "Heun", "schedule": "uniform"},
+        },
     ),
     comfyui("reroutes", nodes(n3={"model": ["20", 0]}, n20=("Reroute", {"": ["4", 0]}))),
     comfyui(

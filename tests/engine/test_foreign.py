@@ -52,7 +52,14 @@ def test_every_field_is_what_it_should_be(specimen: Specimen) -> None:
 @pytest.mark.parametrize(
     ("pairs", "name", "why"),
     [
-        ("Hires upscale: 2, Hires upscaler: Latent, Denoising strength: 0.7", "Denoising strength", "second pass"),
+        (
+            "Hires upscaler: R-ESRGAN 4x+, Hires upscale: 2, Denoising strength: 0.7",
+            "Hires upscaler",
+            "no such upscaler",
+        ),
+        ("Hires upscale: 2, Hires prompt: a <lora:x:1>, Denoising strength: 0.7", "Hires prompt", "networks"),
+        ("Hires upscale: 2, Hires checkpoint: b [01], Denoising strength: 0.7", "Hires checkpoint", "networks"),
+        ("Hires upscale: 2, Denoising strength: 0", "Denoising strength", "not between"),
         ("Denoising strength: 0.7, Mask blur: 4", "Mask blur", "began with"),
         ("Denoising strength: 0.7, Mask blur: 4", "Denoising strength", "began with"),
         ("Refiner: xl [0123456789], Refiner switch at: 0.8", "Refiner", "refiner"),

@@ -373,6 +373,21 @@ def test_what_the_samplers_rule_cannot_use_is_told(studio: Studio) -> None:
     studio.resolve(fit.request)
 
 
+def test_a_second_pass_is_made(home: Studio, tmp_path: Path) -> None:
+    recipe = again(home, tmp_path, "Model: toy, Denoising strength: 0.5, Hires upscale: 2, Hires upscaler: Latent")
+    assert recipe.whole
+    result = home.submit(recipe.request).result(100)
+    assert result.images[0].size == (128, 128)
+    decided = result.recipes[0].resolved.hires
+    assert decided is not None
+    assert (decided.strength, decided.upscaler, decided.steps, decided.sampler) == (0.5, "latent", 2, "Euler a")
+
+
+def test_a_second_pass_that_the_model_cannot_make_is_told(home: Studio, tmp_path: Path) -> None:
+    recipe = again(home, tmp_path, "Model: toy, Denoising strength: 0.001, Hires upscale: 2, Hires steps: 9000")
+    assert {one.name for one in recipe.left_out} == {"Denoising strength", "Hires upscale", "Hires steps"}
+
+
 def test_a_picture_that_it_began_with_can_be_given(home: Studio, tmp_path: Path) -> None:
     Image.new("RGB", (64, 64), "red").save(tmp_path / "start.png")
     start = {"image": str(tmp_path / "start.png")}
@@ -386,6 +401,12 @@ def test_a_picture_that_it_began_with_can_be_given(home: Studio, tmp_path: Path)
     assert graph_of_it is not None
     fit = fitted(graph_of_it, home.store, start, usual="primer")
     assert (fit.fields["strength"], fit.fields["steps"]) == (0.4, 20)  # of which 8 are made, as there
+    loaded = ("VAEEncode", {"pixels": ["21", 0], "vae": ["4", 2]}), ("LoadImage", {"image": "a.png"})
+    begun = nodes(n3={"latent_image": ["20", 0], "denoise": 0.4}, n20=loaded[0], n21=loaded[1])
+    whole = read_texts(ForeignTexts(graph=json.dumps(begun)))
+    assert whole is not None
+    assert {one.name for one in whole.left_out} == {"VAEEncode #20", "LoadImage #21", "KSampler #3.denoise"}
+    assert fitted(whole, home.store, start, usual="primer").whole
 
 
 def test_another_sampler_goes_without_what_was_said_of_the_first(studio: Studio) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from gesso.core.requests import MAX_SEED, NoiseSource, PromptDialect, Weighting
 from gesso.engine.foreign.graph import Graph, Link, Node
 from gesso.engine.foreign.samplers import of_comfyui
+from gesso.engine.foreign.second_pass import second_pass
 from gesso.engine.foreign.values import Ledger, NamedModel
 from gesso.engine.samplers.table import SAMPLERS
 
@@ -59,6 +60,7 @@ def carry(graph: Graph, ledger: Ledger) -> NamedModel | None:
         others = ", ".join(node.name for node, _ in found[1:])
         ledger.leave("output", others, f"the graph saves several pictures, that of {output.name} is taken")
     reading.take_sampler(base)
+    reading.take_second(output, base)
     reading.take_decoder(output)
     reading.sweep(output)
     return reading.model
@@ -99,6 +101,22 @@ class _Reading:
             base = node if node.kind in _SAMPLERS else base
             node = self._before(node)
         return base
+
+    def take_second(self, output: Node, base: Node) -> None:
+        """The sampler after the first, if it is the last and what one can ask for; else it is told at the end."""
+        node, later, seen = self._before(output), list[Node](), set[str]()
+        while node is not None and node is not base and node.id not in seen:
+            seen.add(node.id)
+            if node.kind in _SAMPLERS:
+                later.append(node)
+            node = self._before(node)
+        found = second_pass(self.graph, base, later[0], self.ledger) if len(later) == 1 else None
+        if found is None:
+            return
+        self._took(found.sampler, *found.sampler.inputs)
+        self._took(found.upscaler, *found.upscaler.inputs)
+        said = ", ".join(f"{name} {value}" for name, value in found.fields.items())
+        self.ledger.carry(f"{found.sampler.name}, {found.upscaler.name}", said, found.note, hires=dict(found.fields))
 
     def _before(self, node: Node) -> Node | None:
         links = (node.inputs.get(name) for name in _WAY_BACK)

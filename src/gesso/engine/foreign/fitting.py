@@ -14,9 +14,10 @@ from gesso.engine.foreign.numbers import between, number
 from gesso.engine.foreign.pairs import DENOISING
 from gesso.engine.foreign.values import ForeignRecipe, NamedModel, Program
 from gesso.engine.guidance.checks import check_guidance
+from gesso.engine.hires.checks import resolve_hires
 from gesso.engine.prompt.networks import take_networks
 from gesso.engine.resolve import LEAST_STRENGTH
-from gesso.engine.samplers.table import DEFAULT, SAMPLERS, Chance, resolve_sampler, takes_chance
+from gesso.engine.samplers.table import AUTOMATIC, DEFAULT, SAMPLERS, Chance, resolve_sampler, takes_chance
 from gesso.models.adapters.find import find_adapter
 from gesso.models.folder import ModelDescription
 from gesso.models.index.finding import has_hash, looks_like_hash
@@ -25,6 +26,8 @@ from gesso.models.store import PAINTERS, ModelStore
 from gesso.models.vaes import find_vae
 
 _IGNORES_CLIP_SKIP = frozenset({Program.AUTOMATIC1111, Program.FORGE})
+_BEGINNING = re.compile(r"(LoadImage|VAEEncode) #|Init image")
+"""Names of what is the picture that another began with."""
 _FLOW_LEVELS = frozenset({"simple", "uniform"})
 """Of rectified flows: those of `simple` are the pipeline's own, but for the shift, which follows the size here."""
 
@@ -51,13 +54,14 @@ def fitted(recipe: ForeignRecipe, store: ModelStore, overrides: Mapping[str, Any
     except GessoError:  # told when the request is made, with its own words
         return recipe
     recipe = _with_networks(recipe, store, facts, here=chosen is not None or "model" in recipe.fields)
-    for fit in (_prompt_language, _clip_skip, _sampler, _chance, _guidance, _negative, _tiling, _size):
+    for fit in (_prompt_language, _clip_skip, _sampler, _chance, _guidance, _negative, _tiling, _size, _second_pass):
         recipe = fit(recipe, facts)
     return recipe
 
 
 def _strength(recipe: ForeignRecipe) -> ForeignRecipe:
     """Of a picture that began with another, which is given now. ComfyUI makes all its steps at any strength."""
+    recipe = replace(recipe, left_out=tuple(one for one in recipe.left_out if not _BEGINNING.match(one.name)))
     for one in recipe.left_out:
         if one.name != DENOISING and not one.name.endswith(DENOISE):
             continue
@@ -280,6 +284,26 @@ def _guidance(recipe: ForeignRecipe, facts: ModelFacts) -> ForeignRecipe:
     except GessoError as error:
         changes = ("guidance_start", "guidance_stop", "guidance_rescale", "dynamic_thresholding")
         return recipe.without(*changes, why=error.message)
+    return recipe
+
+
+def _second_pass(recipe: ForeignRecipe, facts: ModelFacts) -> ForeignRecipe:
+    """Whether one can be made of it on this model, is for the one who makes it to say."""
+    fields = recipe.fields
+    if "hires" not in fields:
+        return recipe
+    size = tuple(fields.get(name, own) for name, own in zip(("width", "height"), facts.default_size_px, strict=True))
+    try:
+        resolve_hires(
+            recipe.request,
+            facts,
+            size_px=(size[0], size[1]),
+            steps=fields.get("steps", facts.defaults.steps),
+            sampler=(fields.get("sampler", DEFAULT), fields.get("schedule", AUTOMATIC)),
+            guidance=fields.get("guidance", facts.defaults.guidance),
+        )
+    except GessoError as error:
+        return recipe.without("hires", why=error.message)
     return recipe
 
 

@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Any
 
 from gesso.core.requests import MAX_SEED, NoiseSource, PromptDialect, Weighting
+from gesso.engine.foreign.hires import carry_hires
 from gesso.engine.foreign.numbers import Reader, between, flag, number, seed, size, whole
 from gesso.engine.foreign.samplers import of_automatic1111
 from gesso.engine.foreign.values import Ledger, NamedModel, Program
@@ -71,6 +72,7 @@ def carry(text: Infotext, origin: Origin, ledger: Ledger) -> NamedModel | None:
     _carry_sampler(pairs, origin, ledger)
     if (distilled := pairs.pop("Distilled CFG Scale", None)) is not None:
         _carry_distilled(distilled, pairs.pop("CFG scale", None), ledger)
+    carry_hires(pairs, ledger)
     for key, value in pairs.items():
         carry_pair(key, value, pairs, ledger)
     _imply(pairs, text, origin, ledger)

@@ -1,0 +1,122 @@
+"""The second pass of AUTOMATIC1111 and Forge ("Hires. fix")."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+from gesso.core.errors import UnknownNameError
+from gesso.engine.foreign.numbers import between, number, whole
+from gesso.engine.foreign.numbers import size as parse_size
+from gesso.engine.foreign.samplers import of_automatic1111
+from gesso.engine.foreign.values import Ledger
+from gesso.engine.hires.upscalers import upscaler_named
+
+_MARKS = ("Hires upscale", "Hires resize", "Hires upscaler")
+"""One of these is written where there is a second pass."""
+_STRENGTH = "Denoising strength"
+_SAME = frozenset({"use same sampler", "use same scheduler", "use same checkpoint", "use same choices", "built-in"})
+_LATENT_PX = 8
+
+
+@dataclass
+class _Pass:
+    """A second pass while it is read."""
+
+    ledger: Ledger
+    fields: dict[str, Any] = field(default_factory=dict[str, Any])
+
+    def carry(self, key: str, value: str, note: str = "", **fields: Any) -> None:
+        self.fields.update(fields)
+        self.ledger.carry(key, value, note, hires=dict(self.fields))
+
+
+def carry_hires(pairs: dict[str, str], ledger: Ledger) -> None:
+    """Enter what `pairs` say of a second pass, and take it out of them."""
+    if not any(pairs.get(mark, "0x0") != "0x0" for mark in _MARKS):
+        return
+    second = _Pass(ledger)
+    size = pairs.get("Size", "")
+    for key in [key for key in pairs if key.startswith("Hires ") or key == _STRENGTH]:
+        value = pairs.pop(key)
+        rule = _RULES.get(key)
+        if value.lower() in _SAME or (key, value) in {("Hires steps", "0"), ("Hires resize", "0x0")}:
+            ledger.describe(key, value)
+            continue
+        if rule is None:
+            ledger.leave(key, value, "the second pass has the networks of the first")
+            continue
+        try:
+            rule(second, key, value, size)
+        except ValueError as error:
+            ledger.leave(key, value, str(error))
+
+
+def _scale(second: _Pass, key: str, value: str, size: str) -> None:
+    scale = between(number, 1, 16)(value)
+    try:
+        sides = [int(side * scale) for side in parse_size(size)]
+    except ValueError:
+        sides = list[int]()
+    if all(side % _LATENT_PX == 0 for side in sides):
+        second.carry(key, value, scale=scale)
+        return
+    width, height = (side // _LATENT_PX * _LATENT_PX for side in sides)
+    second.carry(key, value, f"it was rounded down to {width}x{height}", width=width, height=height)
+
+
+def _resize(second: _Pass, key: str, value: str, _: str) -> None:
+    sides = [whole(side) for side in value.split("x")]
+    if len(sides) != 2:
+        raise ValueError("it is no size")
+    named: dict[str, Any] = dict(zip(("width", "height"), sides, strict=True))
+    second.carry(key, value, **{name: side // _LATENT_PX * _LATENT_PX for name, side in named.items() if side})
+
+
+def _upscaler(second: _Pass, key: str, value: str, _: str) -> None:
+    try:
+        second.carry(key, value, upscaler=upscaler_named(value))
+    except UnknownNameError as error:
+        raise ValueError("there is no such upscaler; another enlarges the first picture") from error
+
+
+def _sampler(second: _Pass, key: str, value: str, _: str) -> None:
+    rule = of_automatic1111(value, None, says_schedules=True)
+    second.carry(key, value, rule.note, sampler=rule.sampler, schedule=second.fields.get("schedule", rule.schedule))
+
+
+def _schedule(second: _Pass, key: str, value: str, _: str) -> None:
+    sampler = second.fields.get("sampler") or second.ledger.fields.get("sampler")
+    if sampler is None:
+        raise ValueError("there is no sampler for it")
+    rule = of_automatic1111(sampler, value, says_schedules=True)
+    if rule.lost:
+        raise ValueError(rule.lost)
+    second.carry(key, value, schedule=rule.schedule)
+
+
+def _is(name: str, read: Callable[[str], Any]) -> "_Rule":
+    return lambda second, key, value, _: second.carry(key, value, **{name: read(value)})
+
+
+def _text(text: str) -> str:
+    if "<lora:" in text:
+        raise ValueError("the second pass has the networks of the first, and its prompt")
+    return text
+
+
+_Rule = Callable[[_Pass, str, str, str], None]
+_RULES: Mapping[str, _Rule] = MappingProxyType(
+    {
+        "Hires upscale": _scale,
+        "Hires resize": _resize,
+        "Hires upscaler": _upscaler,
+        "Hires steps": _is("steps", between(whole, 1, 10_000)),
+        _STRENGTH: _is("strength", between(number, 0.01, 1)),
+        "Hires sampler": _sampler,
+        "Hires schedule type": _schedule,
+        "Hires CFG Scale": _is("guidance", between(number, 0, 1000)),
+        "Hires prompt": _is("prompt", _text),
+        "Hires negative prompt": _is("negative_prompt", _text),
+    }
+)
