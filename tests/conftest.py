@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from effects import Effect
 from fork_server import fork_server
 
 # Set before anything of torch or Hugging Face is imported, and inherited by the commands that tests start.
@@ -28,6 +29,21 @@ os.environ.update(
 def in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Pictures, models and `gesso.toml` are looked for in the current folder: give each test one of its own."""
     monkeypatch.chdir(tmp_path)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--effects", type=Path, help="run only tests that show effects, and keep them in this folder")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--effects") is not None:
+        items[:] = [item for item in items if "effect" in getattr(item, "fixturenames", ())]
+
+
+@pytest.fixture
+def effect(request: pytest.FixtureRequest) -> Effect:
+    """Asserts what a test measures, for the page of effects."""
+    return Effect(request.node.nodeid, request.config.getoption("--effects"))
 
 
 @pytest.fixture(scope="session")

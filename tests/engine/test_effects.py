@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 import studios
+from effects import Effect
 from gesso.core.requests import ImageRequest, Precision
 from gesso.engine.evaluation import Tally, held_out_prompts, score_into
 from gesso.engine.samplers.table import names_for
@@ -62,17 +63,20 @@ def test_with_every_sampler_the_picture_shows_what_was_asked(studio: Studio, sam
     assert score(picture).all_right
 
 
-def test_guidance_moves_pictures_away_from_what_is_drawn_without_a_prompt(studio: Studio) -> None:
+def test_the_more_guidance_there_is_the_further_it_moves_a_picture(studio: Studio, effect: Effect) -> None:
+    """The primer does what it is told without guidance too: more of it makes what it is told stronger than it is."""
+    strengths = (1.0, 2.0, 4.0, 8.0)
     prompts = held_out_prompts(3, things=1, seed=7)
-    (unasked,) = pictures(studio, [{"prompt": "", "guidance": 1.0}])
-    distances = [
-        sum(
-            studios.mean_distance(unasked, picture)
-            for picture in pictures(studio, [{"prompt": prompt, "guidance": guidance} for prompt in prompts])
-        )
-        for guidance in (1.0, 2.5)
-    ]
-    assert distances[1] > 1.005 * distances[0]  # little: the primer does what it is told without guidance too
+    made = pictures(studio, [{"prompt": one, "guidance": w, "steps": 8} for w in strengths for one in prompts])
+    rows = [made[first : first + len(prompts)] for first in range(0, len(made), len(prompts))]
+    distances = [sum(map(studios.mean_distance, rows[0], row)) / len(prompts) for row in rows]
+    assert distances == sorted(distances)
+    effect(
+        "Guidance moves pictures the further the more there is: 8 further than 2, by a factor of",
+        distances[3] / distances[1],
+        least=2,
+        pictures={f"guidance {w:g}": row[0] for w, row in zip(strengths, rows, strict=True)},
+    )
 
 
 def test_more_steps_show_more_of_what_was_asked(studio: Studio) -> None:

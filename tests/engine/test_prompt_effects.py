@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 import studios
+from effects import Effect
 from gesso.core.requests import ImageRequest
 from gesso.engine.studio import Studio
 from gesso.primer.reading import Reading, UnreadableError, read
@@ -46,45 +47,71 @@ def seen(image: Image.Image) -> Reading:
         return Reading(background=None, things=(), relation=None)
 
 
-def test_the_higher_the_weight_of_red_the_redder_the_picture(studio: Studio) -> None:
-    prompts = [HEART.format(f"(red:{weight})") for weight in (0.5, 1, 1.5, 2)]
-    found = [redness(images) for images in pictures(studio, prompts)]
+def test_the_higher_the_weight_of_red_the_redder_the_picture(studio: Studio, effect: Effect) -> None:
+    words = [f"(red:{weight})" for weight in (0.5, 1, 1.5, 2)]
+    made = pictures(studio, [HEART.format(word) for word in words])
+    found = [redness(images) for images in made]
     assert found == sorted(found)
-    assert found[-1] > found[1] + 0.05
+    effect(
+        "Redness rises with every weight of `red`; from weight 1 to 2 by",
+        found[-1] - found[1],
+        least=0.05,
+        pictures=dict(zip(words, (images[0] for images in made), strict=True)),
+    )
 
 
-def test_the_later_a_shape_is_exchanged_the_more_of_the_first_is_seen(studio: Studio) -> None:
-    prompts = [f"a large red [triangle:circle:{share}] on a white background" for share in (0.1, 0.5, 0.9)]
-    made = pictures(studio, prompts)
+def test_the_later_a_shape_is_exchanged_the_more_of_the_first_is_seen(studio: Studio, effect: Effect) -> None:
+    words = [f"[triangle:circle:{share}]" for share in (0.1, 0.5, 0.9)]
+    made = pictures(studio, [f"a large red {word} on a white background" for word in words])
     triangles, circles = (
         [sum(any(thing.shape == shape for thing in seen(image).things) for image in images) for images in made]
         for shape in ("triangle", "circle")
     )
-    assert (triangles[0], circles[0]) == (0, 2)
-    assert (triangles[-1], circles[-1]) == (2, 0)
+    effect(
+        "A shape that is exchanged early is the second, one that is exchanged late the first; pictures of 4",
+        circles[0] - triangles[0] + triangles[-1] - circles[-1],
+        least=4,
+        pictures=dict(zip(words, (images[0] for images in made), strict=True)),
+    )
 
 
-def test_parts_joined_by_and_are_seen_by_their_shares(studio: Studio) -> None:
+def test_parts_joined_by_and_are_seen_by_their_shares(studio: Studio, effect: Effect) -> None:
     red, blue = HEART.format("red"), HEART.format("blue")
-    made = pictures(studio, [f"{red} :{share} AND {blue} :{1 - share:.1f}" for share in (0.1, 0.4, 0.6, 0.9)], steps=10)
+    shares = (0.1, 0.4, 0.6, 0.9)
+    made = pictures(studio, [f"{red} :{share} AND {blue} :{1 - share:.1f}" for share in shares], steps=10)
     found = [redness(images) for images in made]
     assert found == sorted(found)
-    assert found[-1] > found[0] + 0.2
+    effect(
+        "Redness of a red heart `AND` a blue one rises with every share of the red one; from 0.1 to 0.9 by",
+        found[-1] - found[0],
+        least=0.2,
+        pictures={f"red {share}": images[0] for share, images in zip(shares, made, strict=True)},
+    )
     assert {seen(image).background for images in made for image in images} == {"teal"}
 
 
-def test_parts_joined_by_and_are_both_seen(studio: Studio) -> None:
+def test_parts_joined_by_and_are_both_seen(studio: Studio, effect: Effect) -> None:
     """The colour of the one, the background of the other."""
     red, on_teal = "a large red heart", "a large heart on a teal background"
-    made = pictures(studio, [f"{red} :0.6 AND {on_teal} :0.6", red, on_teal], steps=10, guidance=4.0)
+    made = pictures(studio, [f"{red} :0.5 AND {on_teal} :0.5", red, on_teal], steps=10, guidance=2.0)
     both, first = ([seen(image) for image in images] for images in made[:2])
     assert {reading.background for reading in both} == {"teal"}
     assert "teal" not in {reading.background for reading in first}
     assert all([thing.shape for thing in reading.things] == ["heart"] for reading in both)
-    assert redness(middles(made[0])) > redness(middles(made[2])) + 0.05
+    effect(
+        "`AND` shows the heart of the one part on the background of the other, and its red; redder in the middle by",
+        redness(middles(made[0])) - redness(middles(made[2])),
+        least=0.05,
+        pictures={"both": made[0][0], red: made[1][0], on_teal: made[2][0]},
+    )
 
 
-def test_a_negative_prompt_removes_what_it_names(studio: Studio) -> None:
+def test_a_negative_prompt_removes_what_it_names(studio: Studio, effect: Effect) -> None:
     (plain,) = pictures(studio, [HEART.format("red")], guidance=2.5)
     (without,) = pictures(studio, [HEART.format("red")], guidance=2.5, negative_prompt=HEART.format("(red:1.5)"))
-    assert redness(without) < redness(plain) - 0.02
+    effect(
+        "A negative prompt of what the prompt asks for takes away of its redness",
+        redness(plain) - redness(without),
+        least=0.02,
+        pictures={"without": plain[0], "with the negative prompt": without[0]},
+    )

@@ -10,6 +10,7 @@ from PIL import Image
 
 import studios
 import zoo
+from effects import Effect
 from gesso.core.errors import InputError
 from gesso.core.requests import ImageRequest, Tiling
 from gesso.engine.foreign.read import read_parameters
@@ -51,13 +52,20 @@ def painted(studio: Studio, tilings: Sequence[str | None], **fields: Any) -> dic
     return dict(zip(tilings, (result.images for result in studios.run_together(studio, asked)), strict=True))
 
 
-def test_edges_fit_along_the_axes_that_were_asked_for(studio: Studio) -> None:
-    made = painted(studio, [None, "x", "y", "both"], prompt="", guidance=1.0, count=6)
+def test_edges_fit_along_the_axes_that_were_asked_for(studio: Studio, effect: Effect) -> None:
+    # A guess after one step has traces of the borders everywhere, which convolutions fill with zeros.
+    made = painted(studio, [None, "x", "y", "both"], prompt="a large red circle", guidance=3.0, steps=1, count=4)
     for axis in AXES:
         plain = seam(made[None], axis)
-        assert plain > 1.5  # edges are seen
+        assert plain > 3  # edges are seen
         for tiling in (axis, "both"):
-            assert seam(made[tiling], axis) < min(1.5, 0.75 * plain)  # an edge is like any other place
+            assert seam(made[tiling], axis) < 0.5 * plain
+    effect(
+        "Difference across the edges of a texture, in differences of neighbours inside",
+        max(seam(made["both"], axis) for axis in AXES),
+        most=2,  # an edge is nearly like any other place
+        pictures={tiling or "none": images[0] for tiling, images in made.items()},
+    )
 
 
 def shows_circle(image: Image.Image) -> bool:

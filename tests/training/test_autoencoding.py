@@ -75,6 +75,18 @@ def test_a_fresh_vae_has_latents_of_standard_deviation_one_and_makes_a_pipeline(
     assert picture.size == (128, 128)
 
 
+@pytest.mark.slow  # the compiler takes a minute
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own compiler is full of what torch gives up
+def test_compiled_networks_learn_the_same(vae_plan: Any, tmp_path: Path) -> None:
+    fields: dict[str, Any] = {"part": "vae", "fresh": True, "vae_channels": (8, 8, 8, 8), "steps": 3}
+    losses: list[list[float]] = []
+    for compiled in (False, True):
+        asked = vae_plan(out=tmp_path / str(compiled), compile=compiled, log_every_steps=1, **fields)
+        StableDiffusionPipeline.from_pretrained(train(asked))  # its weights have the names that they always had
+        losses.append([line["loss"] for line in curve(asked.out) if "loss" in line])
+    assert losses[1] == pytest.approx(losses[0], rel=1e-3)
+
+
 def test_a_fresh_decoder_keeps_the_encoder(vae_plan: Any) -> None:
     folder = train(vae_plan(fresh=True, steps=1, learning_rate=1e-6))
     was, became = load_file(vae_plan().start / VAE), load_file(folder / VAE)

@@ -12,7 +12,15 @@ from gesso.training.primer import reconstruction
 from gesso.training.primer.chance import generator, visited
 from gesso.training.primer.latent_space import measure
 from gesso.training.primer.latents import signed
-from gesso.training.primer.networks import as_json, in_float16, load_vae, mixed_precision, with_changes, write_pipeline
+from gesso.training.primer.networks import (
+    as_json,
+    in_float16,
+    load_vae,
+    made_fast,
+    mixed_precision,
+    with_changes,
+    write_pipeline,
+)
 from gesso.training.primer.plan import Part, TrainingPlan
 from gesso.training.primer.renders import Renders, held_out_renders, renders
 
@@ -47,6 +55,8 @@ class Autoencoding:
         self.plan = plan
         self.device = device
         self.vae: Any = load_vae(plan).to(device)  # pyright: ignore[reportArgumentType]
+        for network in (self.vae.encoder, self.vae.decoder):
+            made_fast(network, plan)
         self.scale: float = self.vae.config.scaling_factor
         self.factor = 2 ** (len(self.vae.config.block_out_channels) - 1)
         """Pixels that a latent stands for along each side."""

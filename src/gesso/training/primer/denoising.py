@@ -10,7 +10,14 @@ from torch.nn.functional import mse_loss
 from gesso.training.primer import objective
 from gesso.training.primer.chance import generator, visited
 from gesso.training.primer.latents import EncodedPictures, encoded_pictures, held_out_pictures
-from gesso.training.primer.networks import in_float16, load_networks, mixed_precision, with_changes, write_pipeline
+from gesso.training.primer.networks import (
+    in_float16,
+    load_networks,
+    made_fast,
+    mixed_precision,
+    with_changes,
+    write_pipeline,
+)
 from gesso.training.primer.plan import TrainingPlan
 
 _VALIDATED_AT_ONCE = 32
@@ -31,6 +38,8 @@ class Denoising:
             network.to(device)  # pyright: ignore[reportArgumentType]
         self.networks.unet.train()
         self.networks.text_encoder.train()
+        for network in (self.networks.unet, self.networks.text_encoder):
+            made_fast(network, plan)
         self.alphas_cumprod = self.networks.alphas_cumprod.to(device)
         self.empty = self.networks.tokens([""])[0].to(device)
 

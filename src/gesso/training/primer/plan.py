@@ -74,6 +74,9 @@ class TrainingPlan(BaseModel):
     """Distinct pictures, rendered and encoded once, then seen again and again."""
     workers: int = Field(default=0, ge=0)
     """Processes that draw them; 0: the training does it by itself. A GPU learns faster than one process draws."""
+    compile: bool = False
+    """Let `torch.compile` make kernels for the networks: a minute or two before the first step, which a GPU gains back.
+    """
     share_of_two_things: float = Field(default=0.5, ge=0, le=1)
     caption_dropout: float = Field(default=0.1, ge=0, lt=1)
     """Share of the captions that are left empty, so that guidance has something to compare with."""

@@ -159,7 +159,7 @@ class Trainer:
     def validate(self) -> Path:
         """Write the model as it is now, try it out, and log what came of it."""
         folder = self.plan.out / MODEL
-        with self._averaged():
+        with self._averaged(), torch.compiler.set_stance("force_eager"):  # other shapes than the steps'
             self.lesson.export(folder)
             held_out = self.lesson.held_out()
         scores = {} if self._tryout is None else {"scores": self._tryout(folder)}
