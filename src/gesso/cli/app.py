@@ -7,7 +7,21 @@ from typing import Annotated, Any
 import typer
 
 from gesso import __version__
-from gesso.cli import bench, doctor, edit, generate, model_store, models, primer, prompt, replay, samplers, score, show
+from gesso.cli import (
+    bench,
+    doctor,
+    edit,
+    generate,
+    model_store,
+    models,
+    primer,
+    prompt,
+    replay,
+    samplers,
+    score,
+    show,
+    upscale,
+)
 from gesso.cli.commands import Commands
 from gesso.cli.invocation import Invocation, pairs
 from gesso.core.errors import UsageError
@@ -19,6 +33,7 @@ app = typer.Typer(
 )
 app.command()(generate.generate)
 app.command()(edit.edit)
+app.command()(upscale.upscale)
 app.command()(samplers.samplers)
 for command in (
     model_store.scan,

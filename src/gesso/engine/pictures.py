@@ -88,6 +88,11 @@ def encode(image: Image.Image, recipe: Recipe, output_format: OutputFormat) -> b
             return _encoded(image, output_format, exif=exif)
 
 
+def encode_plain(image: Image.Image, output_format: OutputFormat) -> bytes:
+    """The bytes of a picture file that says nothing of how it was made."""
+    return _encoded(image, output_format)
+
+
 def sidecar(recipe: Recipe, output_format: OutputFormat) -> bytes | None:
     """What stands in the file beside the picture; `None` if the recipe fits into the picture itself."""
     document = recipe.to_json()

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
 
 from gesso.components.hosting import Hosting
 from gesso.components.residency import Residency
@@ -25,6 +26,7 @@ from gesso.core.requests import (
     MAX_SEED,
     HiresPass,
     ImageRequest,
+    PictureUse,
     Precision,
     PromptDialect,
     ResolvedImageRequest,
@@ -42,6 +44,8 @@ from gesso.engine.facts import facts_of
 from gesso.engine.foreign.fitting import fitted
 from gesso.engine.foreign.values import ForeignRecipe
 from gesso.engine.handle import Handle, Result
+from gesso.engine.hires.enlarge import enlarged
+from gesso.engine.hires.upscalers import LANCZOS
 from gesso.engine.hosted_model import DTYPES, HostedModel
 from gesso.engine.inversion_files import InversionFacts, InversionFiles
 from gesso.engine.inversions import AppliedInversions, apply_inversions
@@ -119,6 +123,18 @@ class Studio:
             GessoError: the request was refused or failed; it says why.
         """
         return self.submit(ImageRequest(prompt=prompt, **fields)).result()
+
+    def upscale(
+        self,
+        picture: str | PictureUse,
+        *,
+        scale: float | None = None,
+        size_px: tuple[int, int] | None = None,
+        upscaler: str = LANCZOS,
+    ) -> Image.Image:
+        """A picture made larger without a model; see `enlarged`. To paint it once more at that size, ask `generate` for
+        the `image` at its `width` and `height`, with a small `strength`."""
+        return enlarged(picture, scale=scale, size_px=size_px, upscaler=upscaler)
 
     def submit(
         self,

@@ -1,0 +1,102 @@
+"""`gesso upscale IMAGE [PROMPT...]`: a picture, larger; with a prompt it is painted once more at that size."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from gesso.cli import options
+from gesso.cli.destination import check_writable
+from gesso.cli.edit import Source
+from gesso.cli.generate import generate
+from gesso.cli.invocation import settings_of
+from gesso.cli.output import AsJson, print_json
+from gesso.cli.size import parsed_size
+from gesso.core.errors import UsageError
+from gesso.core.files import write_atomically
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from gesso.core.settings import Settings
+
+_STRENGTH = 0.3
+_MULTIPLE_PX = 16
+"""Sides that nearly every model makes."""
+
+Scale = Annotated[float | None, typer.Option(metavar="N", help="How many times larger; 2.", show_default=False)]
+Upscaler = Annotated[
+    str | None, typer.Option(metavar="lanczos|nearest", help="What enlarges pixels.", show_default=False)
+]
+
+
+def upscale(
+    context: typer.Context,
+    image: Source,
+    prompt: options.Prompt = None,
+    scale: Scale = None,
+    size: options.Size = None,
+    upscaler: Upscaler = None,
+    strength: options.Strength = None,
+    model: options.Model = None,
+    negative: options.Negative = None,
+    steps: options.Steps = None,
+    sampler: options.Sampler = None,
+    guidance: options.Guidance = None,
+    seed: options.Seed = None,
+    out: options.Out = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a picture larger; with a prompt, paint it once more at that size."""
+    painting = (strength, model, negative, steps, sampler, guidance, seed)
+    if prompt is None and any(value is not None for value in painting):
+        raise UsageError("Nothing is painted without a prompt", hint="say what the picture shows, or leave that out")
+    width, height = parsed_size(size)
+    settings = settings_of(context)
+
+    from gesso.engine.hires.enlarge import enlarged
+    from gesso.engine.hires.upscalers import LANCZOS
+
+    larger = enlarged(
+        image,
+        scale=scale,
+        size_px=None if width is None or height is None else (width, height),
+        multiple_px=1 if prompt is None else _MULTIPLE_PX,
+        upscaler=upscaler or LANCZOS,
+    )
+    if prompt is None:
+        path = _saved(larger, image, out, settings)
+        if as_json:
+            print_json({"images": [{"path": str(path), "width": larger.width, "height": larger.height}]})
+        else:
+            print(path)
+        return
+    generate(
+        context,
+        prompt=prompt,
+        image=image,
+        size=f"{larger.width}x{larger.height}",
+        strength=_STRENGTH if strength is None else strength,
+        model=model,
+        negative=negative,
+        steps=steps,
+        sampler=sampler,
+        guidance=guidance,
+        seed=seed,
+        out=out,
+        as_json=as_json,
+    )
+
+
+def _saved(larger: "Image.Image", source: str, out: Path | None, settings: "Settings") -> Path:
+    """Write an enlarged picture where `--out` says, else under the name of its source and its size."""
+    from gesso.core.requests import OutputFormat
+    from gesso.engine.naming import destination
+    from gesso.engine.pictures import encode_plain
+
+    place = destination(out, settings, count=1, asked=None)
+    path = place.file or place.folder / f"{Path(source).stem}-{larger.width}x{larger.height}.png"
+    check_writable(path.parent)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, encode_plain(larger, place.output_format or OutputFormat.PNG))
+    return path

@@ -1,0 +1,48 @@
+"""A finished picture made larger without a model."""
+
+from PIL import Image
+
+from gesso.core.errors import InputError
+from gesso.core.requests import PictureUse
+from gesso.engine.edit.source import read_source
+from gesso.engine.hires.checks import MAX_SCALE, MAX_SIDE_PX, USUAL_SCALE
+from gesso.engine.hires.upscalers import LANCZOS, UPSCALERS, larger_picture, upscaler_named
+
+
+def enlarged(
+    picture: str | PictureUse,
+    *,
+    scale: float | None = None,
+    size_px: tuple[int, int] | None = None,
+    multiple_px: int = 1,
+    upscaler: str = LANCZOS,
+) -> Image.Image:
+    """The picture at a larger size; one of other proportions is covered, and what juts out is cut off on both sides.
+
+    Args:
+        scale: of both sides, 2 if nothing is said.
+        size_px: width and height instead.
+        multiple_px: sides by scale are made multiples of it.
+
+    Raises:
+        InputError: it is no picture, cannot be read, or would be too large or smaller.
+        UnknownNameError: there is no such upscaler.
+    """
+    chosen = upscaler_named(upscaler)
+    if UPSCALERS[chosen].latent_mode is not None:
+        raise InputError(f"The upscaler `{chosen}` enlarges latents, not pictures", hint=f"use `{LANCZOS}`")
+    if scale is not None and size_px is not None:
+        raise InputError("Both a scale and a size are asked for", hint="leave one of them out")
+    scale = USUAL_SCALE if scale is None else scale
+    if not 1 <= scale <= MAX_SCALE:
+        raise InputError(f"Asked for scale {scale:g}", hint=f"it is 1 to {MAX_SCALE}")
+    image = read_source(picture).image
+    if size_px is None:
+        width, height = (max(round(side * scale / multiple_px) * multiple_px, multiple_px) for side in image.size)
+        size_px = width, height
+    words = f"{size_px[0]}x{size_px[1]} px of a picture of {image.width}x{image.height}"
+    if max(size_px) > MAX_SIDE_PX:
+        raise InputError(f"Asked for {words}", hint=f"sides are at most {MAX_SIDE_PX} px")
+    if size_px[0] < image.width // 2 or size_px[1] < image.height // 2 or max(size_px) < max(image.size):
+        raise InputError(f"Asked for {words}", hint="it is for larger pictures")
+    return larger_picture(image, size_px, UPSCALERS[chosen])

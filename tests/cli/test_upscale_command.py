@@ -1,0 +1,63 @@
+"""`gesso upscale`: a picture, larger."""
+
+from pathlib import Path
+from random import Random
+
+import pytest
+from PIL import Image
+
+import studios
+from cli_runs import Command
+from gesso.primer.prompt import parse
+from gesso.primer.reading import read
+from gesso.primer.render import render
+from gesso.primer.scene import Scene, Size, Thing
+from gesso.primer.score import compare
+
+PROMPT = "a large white heart on a teal background"
+
+
+@pytest.fixture
+def heart(tmp_path: Path) -> Path:
+    path = tmp_path / "heart.png"
+    thing = Thing(shape="heart", colour="white", size=Size.LARGE)
+    render(Scene(things=(thing,), background="teal"), Random(3)).save(path)
+    return path
+
+
+def test_without_a_prompt_pixels_are_enlarged(command: Command, heart: Path, tmp_path: Path) -> None:
+    ran = command("upscale", heart, "--scale", 2, "--out", tmp_path / "out.png")
+    assert ran.code == 0, ran.err
+    with Image.open(heart) as first, Image.open(tmp_path / "out.png") as made:
+        assert made.size == (2 * first.width, 2 * first.height)
+        assert studios.distance(made, first.resize(made.size, Image.Resampling.LANCZOS)) == 0
+    assert command("upscale", heart, "--size", "300x256", "--out", tmp_path).code == 0
+    with Image.open(tmp_path / "heart-300x256.png") as covered:
+        assert covered.size == (300, 256)
+
+
+def test_with_a_prompt_it_is_painted_at_the_larger_size(command: Command, heart: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.png"
+    ran = command("upscale", heart, PROMPT, "--strength", 0.25, "--steps", 8, "--seed", 4, "--out", out)
+    assert ran.code == 0, ran.err
+    with Image.open(out) as made, Image.open(heart) as first:
+        assert made.size == (256, 256)
+        assert studios.mean_distance(made, first.resize(made.size, Image.Resampling.LANCZOS)) > 0.001
+        assert compare(parse(PROMPT), read(made)).all_right
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--scale", 0.5), "1 to 16"),
+        (("--size", "40000x40000"), "at most 16384 px"),
+        (("--size", "10x10"), "for larger pictures"),
+        (("--upscaler", "lancsoz"), "nearest: lanczos"),
+        (("--upscaler", "latent"), "enlarges latents"),
+        (("--steps", 5), "without a prompt"),
+    ],
+)
+def test_what_cannot_be_is_refused(command: Command, heart: Path, arguments: tuple[object, ...], words: str) -> None:
+    ran = command("upscale", heart, *arguments)
+    assert ran.code in (2, 3)
+    assert words in ran.err
