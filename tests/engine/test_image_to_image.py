@@ -203,7 +203,7 @@ def test_steps_are_counted_as_they_are_made(studio: Studio, source: Path) -> Non
     [
         ({"strength": 7.0}, "Asked for strength 7"),
         ({"strength": 0.1, "steps": 4}, "Strength 0.1 of 4 steps is less than one step"),
-        ({"image": None, "strength": 0.5}, "no picture to begin with"),
+        ({"image": None, "strength": 0.5}, "without a picture to begin with"),
         ({"image": "nowhere.png"}, "is not there"),
         ({"image": "."}, "is a folder"),
         ({"image": "notes.png"}, "is not a PNG, JPEG or WebP picture"),

@@ -72,6 +72,7 @@ class Silent:
     """A watcher that only brings the generator."""
 
     wants_x0 = False
+    keeper = None
 
     def __init__(self, generator: torch.Generator | None = None) -> None:
         self.generator = generator

@@ -44,6 +44,7 @@ class Recorder:
     ) -> None:
         self.generator = generator
         self.wants_x0 = wants_x0
+        self.keeper = None
         self.cancel_at = cancel_at
         self.totals: list[int] = []
         self.steps: list[tuple[int, int]] = []

@@ -188,7 +188,11 @@ def test_the_page_of_the_command_line_names_each_command_and_option_and_no_other
         for section in sections
     }
     found = commands_and_options()
-    for command in ("gesso edit",):  # whose section says that it takes the options of `gesso generate`
+    for command in (
+        "gesso edit",
+        "gesso inpaint",
+        "gesso outpaint",
+    ):  # whose section says that it takes the options of `gesso generate`
         found[command] -= found["gesso generate"]
     assert told == found
 

@@ -86,15 +86,19 @@ def _opened(journal: Path | None) -> "RequestJournal | None":
 
 
 def _entry(path: Path) -> dict[str, Any]:
+    from PIL import Image
+
     from gesso.engine.pictures import read_recipe, sidecar_path
 
     recipe, sidecar = read_recipe(path).recipe, sidecar_path(path)
     assert recipe is not None
+    with Image.open(path) as picture:  # what is painted under a mask is put into a picture of another size
+        width, height = picture.size
     return {
         "path": path,
         "seed": recipe.run.seed,
-        "width": recipe.resolved.width,
-        "height": recipe.resolved.height,
+        "width": width,
+        "height": height,
         "model": recipe.resolved.model,
         # In the picture itself, or beside it where it was too long for the format.
         "recipe": sidecar if sidecar.is_file() else path,

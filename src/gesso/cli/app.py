@@ -33,6 +33,8 @@ app = typer.Typer(
 )
 app.command()(generate.generate)
 app.command()(edit.edit)
+app.command()(edit.inpaint)
+app.command()(edit.outpaint)
 app.command()(upscale.upscale)
 app.command()(samplers.samplers)
 for command in (

@@ -24,6 +24,8 @@ _OPTIONS = {
     "styles": "--style",
     "embeddings": "--embedding",
     "output_format": "--format",
+    "inpaint": "--mask",
+    "outpaint": "--left",
     "deadline_seconds": "--deadline",
 }
 """Options whose name differs from the field of the request."""

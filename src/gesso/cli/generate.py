@@ -7,6 +7,8 @@ import typer
 
 from gesso.cli import options
 from gesso.cli.destination import check_writable, checked_format
+from gesso.cli.folders import refuse_for_folders, requests_of_folder, run_folder
+from gesso.cli.input_fields import inpaint_fields, outpaint_fields
 from gesso.cli.invocation import adapters, embeddings, pairs, parts_from, settings_of
 from gesso.cli.output import AsJson, print_json, print_warning
 from gesso.cli.passes import hires_pass, thresholding
@@ -53,6 +55,19 @@ def generate(  # one parameter for each option: that is how Typer declares them
     image: options.Image = None,
     strength: options.Strength = None,
     resize: options.Resize = None,
+    mask: options.Mask = None,
+    invert_mask: options.InvertMask = False,
+    mask_blur: options.MaskBlur = None,
+    soft_mask: options.SoftMask = False,
+    only_masked: options.OnlyMasked = False,
+    padding: options.Padding = None,
+    fill: options.Fill = None,
+    keep_outside: options.KeepOutside = True,
+    left: options.Left = None,
+    right: options.Right = None,
+    up: options.Up = None,
+    down: options.Down = None,
+    color_correction: options.ColorCorrection = False,
     loras: options.Lora = None,
     embedding: options.Embedding = None,
     embeddings_by_name: options.EmbeddingsByName = None,
@@ -113,6 +128,20 @@ def generate(  # one parameter for each option: that is how Typer declares them
         "image": image,
         "strength": strength,
         "resize": resize,
+        "inpaint": inpaint_fields(
+            mask,
+            invert=invert_mask,
+            blur=mask_blur,
+            soft=soft_mask,
+            only_masked=only_masked,
+            padding=padding,
+            fill=fill if mask is not None else None,
+            keep_outside=keep_outside,
+        ),
+        "outpaint": outpaint_fields(
+            {"left": left, "right": right, "up": up, "down": down}, fill, masked=mask is not None
+        ),
+        "color_correction": color_correction or None,
         "width": width,
         "height": height,
         "steps": steps,
@@ -165,6 +194,10 @@ def generate(  # one parameter for each option: that is how Typer declares them
     from gesso.cli.asking import request_from
 
     request = request_from(from_image, {name: value for name, value in asked.items() if value is not None}, settings)
+    if image is not None and Path(image).is_dir():
+        refuse_for_folders(out, journal)
+        run_folder(requests_of_folder(request, Path(image)), settings, out=out, as_json=as_json)
+        return
     _run(request, settings, out=out, journal=journal, yes=yes, as_json=as_json)
 
 

@@ -258,6 +258,71 @@ class ResolvedHiresPass(Value):
         return HiresPass(**self.model_dump(exclude={"planned_steps"}))
 
 
+class Fill(StrEnum):
+    """What lies under a mask before it is painted on."""
+
+    ORIGINAL = "original"
+    BLUR = "blur"
+    """The colours around it, running into each other."""
+    NOISE = "noise"
+    """The noise of the seed, in place of latents."""
+    ZERO = "zero"
+    """Latents of zero."""
+
+
+class Inpaint(Value):
+    """Which part of a picture may change."""
+
+    mask: str | PictureUse
+    """A path or a `data:` URL, of the size of the picture: white changes, black stays."""
+    invert: bool = False
+    """Black changes, white stays."""
+    blur: float = 0.0
+    """Pixels by which its edges are blurred (sigma of a Gaussian), to both sides."""
+    fill: Fill = Fill.ORIGINAL
+    only_masked: bool = False
+    """What is around the mask is painted at the size of the request, and put back into the picture at its own."""
+    padding: int = 32
+    """Pixels around the mask that are seen then."""
+    soft: bool = False
+    """Its gray is how much may change (differential diffusion, arXiv 2306.00950); else it is white from one half on."""
+    keep_outside: bool = True
+    """Outside the mask the result is the picture, byte for byte; else what the VAE makes of it."""
+
+
+class ResolvedInpaint(Value):
+    """Which part of a picture will change. The fields are those of `Inpaint`, decided."""
+
+    mask: ResolvedPicture
+    invert: bool
+    blur: float
+    fill: Fill
+    only_masked: bool
+    padding: int
+    soft: bool
+    keep_outside: bool
+
+    def use(self) -> Inpaint:
+        """What asks for the very same again."""
+        fields: dict[str, Any] = dict(self) | {"mask": self.mask.use()}
+        return Inpaint.model_validate(fields)
+
+
+class Outpaint(Value):
+    """How many pixels are painted on beyond each side of a picture."""
+
+    left: int = 0
+    right: int = 0
+    up: int = 0
+    down: int = 0
+    fill: Fill = Fill.BLUR
+
+
+def _kept(use: str | PictureUse | None) -> str | PictureUse | None:
+    source = use.source if isinstance(use, PictureUse) else use
+    return DATA if source is not None and source.startswith(DATA) else use
+
+
 class ImageRequest(Value):
     """What was asked. A field that is `None` is decided by the model, the machine and the settings."""
 
@@ -289,6 +354,10 @@ class ImageRequest(Value):
     """How much of `image` may change: the share of the steps that is made, above 0 to 1."""
     resize: Resize | None = None
     """How `image` is brought to the size of the request; `None` is `crop`."""
+    inpaint: Inpaint | None = None
+    outpaint: Outpaint | None = None
+    color_correction: bool = False
+    """Bring the colours of the result to those of `image`."""
     width: int | None = None
     """Pixels; `None` is that of `image`, rounded to what the model makes, or the model's own."""
     height: int | None = None
@@ -357,8 +426,10 @@ class ImageRequest(Value):
 
     def kept(self) -> "ImageRequest":
         """The request as a recipe keeps it: pictures that came with it are in it no more."""
-        use = self.image.source if isinstance(self.image, PictureUse) else self.image
-        return self.model_copy(update={"image": DATA}) if use is not None and use.startswith(DATA) else self
+        inpaint = self.inpaint
+        if inpaint is not None:
+            inpaint = inpaint.model_copy(update={"mask": _kept(inpaint.mask)})
+        return self.model_copy(update={"image": _kept(self.image), "inpaint": inpaint})
 
 
 class PictureWords(Value):
@@ -424,6 +495,9 @@ class ResolvedImageRequest(Value):
     strength: float = 1.0
     """Means nothing without `image`."""
     resize: Resize = Resize.CROP
+    inpaint: ResolvedInpaint | None = None
+    outpaint: Outpaint | None = None
+    color_correction: bool = False
     adapters: tuple[ResolvedAdapter, ...] = ()
     embeddings: tuple[ResolvedEmbedding, ...] = ()
     """Those that were asked for, then those whose names stand in the prompts."""
@@ -481,7 +555,8 @@ class ResolvedImageRequest(Value):
 
     def pictures(self) -> dict[str, Any]:
         """The fields of a request that asks for exactly these pictures to begin with."""
-        return {} if self.image is None else {"image": self.image.use().model_dump()}
+        inpaint = self.inpaint.use().model_dump() if self.inpaint is not None else None
+        return {} if self.image is None else {"image": self.image.use().model_dump(), "inpaint": inpaint}
 
     def for_image(self, index: int) -> "ResolvedImageRequest":
         """The request that makes only picture `index` of this one."""

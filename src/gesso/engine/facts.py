@@ -16,7 +16,7 @@ from gesso.models.bases.registry import base_named, base_of
 from gesso.models.families import GuidedCalls, Reads, Role, Sampling
 from gesso.models.folder import ModelDescription
 from gesso.models.network import quiet_libraries
-from gesso.models.tasks import Task, pipelines_for
+from gesso.models.tasks import Task, only_task, tasks_of, text_class
 from gesso.models.verified import VERIFIED, VerifiedPipeline
 
 _BY_NAME = frozenset({inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY})
@@ -86,6 +86,8 @@ class ModelFacts:
     scheduler: str
     """Class name of the model's own scheduler."""
     scheduler_config: Mapping[str, Any] = field(repr=False)
+    unet_channels: int | None = None
+    """That its UNet reads; `None` where it has none."""
     usual_steps: int = 0
     """Steps that the pipeline makes when it is not told how many."""
     tried: VerifiedPipeline | None = field(default=None, repr=False)
@@ -94,6 +96,17 @@ class ModelFacts:
     """The well-known base that it says it is."""
     text_readers: Mapping[str, TextReader] = field(default_factory=dict[str, TextReader])
     """Its text encoders by name; none if they are not of a kind that embeddings are made for."""
+
+    @property
+    def only(self) -> Task | None:
+        """The one thing that it does, if it cannot begin with text alone."""
+        found = only_task(self.pipeline, self.unet_channels)
+        return None if found is None else found[0]
+
+    @property
+    def tasks(self) -> Mapping[Task, str]:
+        """What it does, and the class that does it. May cost the import of every pipeline there is."""
+        return tasks_of(self.pipeline, self.unet_channels)
 
     @property
     def takes_negative_prompt(self) -> bool:
@@ -124,13 +137,14 @@ def facts_for(facts: ModelFacts, task: Task) -> ModelFacts:
     Raises:
         InputError: no class of diffusers does that with these networks.
     """
-    pipelines = pipelines_for(facts.pipeline)
-    if task not in pipelines:
+    if task is Task.TEXT_TO_IMAGE and facts.only is None:
+        return facts
+    if task not in facts.tasks:
         raise InputError(
             f"`{facts.name}` ({facts.pipeline}) does not do {task}",
-            hint=f"it does {', '.join(pipelines)}; `gesso models list` shows other models",
+            hint=f"it does {', '.join(facts.tasks)}; `gesso models list` shows other models",
         )
-    return facts_as(facts, pipelines[task])
+    return facts_as(facts, facts.tasks[task])
 
 
 def facts_as(facts: ModelFacts, pipeline: str) -> ModelFacts:
@@ -165,16 +179,18 @@ def facts_of(
     Raises:
         ModelError: its pipeline makes no pictures from text.
     """
-    name = description.pipeline_class
+    channels = _unet_channels(description)
+    only = only_task(description.pipeline_class, channels)
+    name = description.pipeline_class if only is None else only[1]
     signature = inspect.signature(pipeline_class(name).__call__)  # pyright: ignore[reportFunctionMemberAccess]
     arguments = argument_kinds(name)
     required = {"image", "video", "mask_image", "control_image"} & {
         name for name, parameter in signature.parameters.items() if parameter.default is parameter.empty
     }
-    if "prompt" not in arguments or required or ("image" in arguments and _changes_pictures(name)):
+    if "prompt" not in arguments or (only is None and (required or ("image" in arguments and _changes_pictures(name)))):
         raise ModelError(
             f"`{description.name}` is a `{name}`, which does not make pictures from text alone",
-            hint="choose a text-to-image model that `gesso models list` shows",
+            hint="choose a model that `gesso models list` shows",
         )
     family = description.family
     distilled = family is not None and not family.negative_prompt
@@ -206,8 +222,9 @@ def facts_of(
         vae_force_upcast=_vae_force_upcast(description),
         scheduler=description.scheduler_class or "",
         scheduler_config=description.scheduler_config,
+        unet_channels=channels,
         usual_steps=_pipeline_defaults(signature).steps,
-        tried=VERIFIED.get(name),
+        tried=VERIFIED.get(text_class(name)),
         base=base,
         text_readers=_text_readers(description),
     )
@@ -216,6 +233,12 @@ def facts_of(
 def _convolves(description: ModelDescription) -> bool:
     denoisers = [part for part in description.components.values() if part.role is Role.DENOISER]
     return bool(denoisers) and all(part.class_name in _CONVOLVING for part in denoisers)
+
+
+def _unet_channels(description: ModelDescription) -> int | None:
+    unet = description.components.get("unet")
+    channels = None if unet is None else unet.config.get("in_channels")
+    return channels if isinstance(channels, int) else None
 
 
 def _text_readers(description: ModelDescription) -> dict[str, TextReader]:

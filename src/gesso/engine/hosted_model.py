@@ -156,10 +156,11 @@ class HostedModel:
         return pipeline
 
     def _class_for(self, task: Task) -> type[Any]:
-        if task is Task.TEXT_TO_IMAGE:
-            return self._pipeline_class
         if task not in self._other_classes:
-            self._other_classes[task] = self._at_its_place(pipeline_class(facts_for(self.facts, task).pipeline))
+            name = facts_for(self.facts, task).pipeline
+            if name == self.description.pipeline_class:
+                return self._pipeline_class
+            self._other_classes[task] = self._at_its_place(pipeline_class(name))
         return self._other_classes[task]
 
     def _at_its_place(self, kind: type[Any]) -> type[Any]:

@@ -192,8 +192,8 @@ class Job:
 
     def _prepared(self, index: int) -> tuple[HostedModel, TextOfPictures]:
         if self._model is None:
-            self._start = start_of(self.handle.asked, self.handle.resolved)
             self._model = self._resources.enter_context(self.studio.hosted(self.handle.resolved, self))
+            self._start = start_of(self.handle.asked, self.handle.resolved, self._model.facts)
             self._vaes = self._resources.enter_context(self.studio.vaes(self._model, self))
             resolved = self.handle.resolved
             self._preview = self._resources.enter_context(self.studio.preview(self._model, resolved))

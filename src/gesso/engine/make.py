@@ -20,6 +20,7 @@ from gesso.core.recipe import AdapterReport, EmbeddingReport, Fingerprint, Recip
 from gesso.core.requests import ImageRequest, ResolvedImageRequest, Tiling
 from gesso.core.settings import Settings
 from gesso.engine.arguments import fitted_arguments
+from gesso.engine.edit.keeper import LatentKeeper
 from gesso.engine.edit.start import Start
 from gesso.engine.facts import ModelFacts, facts_for
 from gesso.engine.handle import Picture
@@ -92,6 +93,7 @@ class StepWatcher:
     publish: Callable[[News], None]
     preview: Preview | None
     states: StatesAt
+    keeper: LatentKeeper | None = None
     before: int = 0
     """Steps of an earlier pass, which are done."""
     after: int = 0
@@ -181,7 +183,7 @@ def make_image(
                 f"`{resolved.pipeline}` made {image.width}x{image.height} px, asked for "
                 f"{largest.width}x{largest.height}: it makes sizes of its own"
             )
-        return image
+        return image if start is None else start.finished(image, resolved, model.facts)
 
 
 def _second_pass(
@@ -229,6 +231,7 @@ def run_pipeline(
     """
     task = Task.TEXT_TO_IMAGE if start is None else start.task
     facts = facts_for(model.facts, task)
+    watcher.keeper = None if start is None else start.keeper()
     pipeline = model.pipeline(_scheduler(model, resolved, watcher), task)
     output = pipeline(
         **prompt_arguments,
@@ -322,7 +325,9 @@ def _engine_arguments(
         "generator": generator,
     }
     if start is not None:
-        given |= {"image": start.image, "strength": start.strength}
+        given |= {"image": start.image, "strength": start.strength, "mask_image": start.mask}
+        # Of pipelines that bring pictures to sizes of their own.
+        given |= {"max_area": resolved.width * resolved.height, "_auto_resize": False}
     if resolved.guidance_rescale:
         given["guidance_rescale"] = resolved.guidance_rescale
     return {name: value for name, value in given.items() if name in facts.accepts}

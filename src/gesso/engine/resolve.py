@@ -5,7 +5,6 @@ the caller and passed in.
 """
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from dataclasses import fields as dataclass_fields
@@ -19,7 +18,6 @@ from gesso.core.requests import (
     NoiseSource,
     Precision,
     PromptDialect,
-    Resize,
     ResolvedAdapter,
     ResolvedImageRequest,
     ResolvedVae,
@@ -29,9 +27,15 @@ from gesso.core.settings import Settings
 from gesso.devices.base import Device
 from gesso.engine.adapter_files import AdapterFacts
 from gesso.engine.arguments import broken_character, check_arguments
-from gesso.engine.edit.source import SourcePicture
-from gesso.engine.edit.strength import steps_made
-from gesso.engine.facts import OTHER, ModelFacts, facts_for
+from gesso.engine.edit.checks import (
+    LEAST_STRENGTH,
+    GivenPictures,
+    check_edit,
+    decided,
+    facts_of_task,
+    usual_size,
+)
+from gesso.engine.facts import OTHER, ModelFacts
 from gesso.engine.guidance.checks import check_guidance
 from gesso.engine.hires.checks import resolve_hires
 from gesso.engine.inversion_checks import resolve_embeddings
@@ -42,7 +46,6 @@ from gesso.engine.vae_files import VaeFacts
 from gesso.models.bases.fitting import check_adapter
 from gesso.models.families import Reads
 from gesso.models.single_files.tiny import DECODER, ENCODER
-from gesso.models.tasks import Task
 
 MAX_STEPS = 10_000
 MAX_COUNT = 100_000
@@ -54,8 +57,6 @@ MAX_ETA_SEED_OFFSET = 2**64 - 1 - MAX_SEED
 """Generators take seeds of 64 bits, and ComfyUI gives them such."""
 MAX_ADAPTERS = 64
 MAX_ADAPTER_WEIGHT = 100
-LEAST_STRENGTH = 0.01
-USUAL_STRENGTH = 0.75
 MAX_DEADLINE_SECONDS = 30 * 24 * 3600
 """Timers cannot wait for ever: on Windows 49 days is the most."""
 
@@ -75,7 +76,7 @@ def resolve(
     named_embeddings: Sequence[InversionFacts] = (),
     vaes: Mapping[str, VaeFacts] = MappingProxyType({}),
     dynamic: bool = False,
-    source: SourcePicture | None = None,
+    given: GivenPictures | None = None,
 ) -> ResolvedImageRequest:
     """What will be done.
 
@@ -87,7 +88,7 @@ def resolve(
         embeddings: of each embedding of the request, in their order.
         named_embeddings: others whose names stand in the prompts.
         vaes: that stand in for the decoder and the encoder of the model's own.
-        source: the picture of the request.
+        given: the pictures that the request begins with.
         seed: used if the request has none.
         variation_seed: used if the request has none and asks for a variation.
 
@@ -98,18 +99,18 @@ def resolve(
     """
     check_texts(request, facts)
     check_ranges(request)
-    text_facts, facts = facts, _with_picture(request, facts)
+    text_facts, facts = facts, facts_of_task(request, facts)
     _check_arguments(request, facts)
     applied = _adapters(request, facts, adapters)
     own = len(applied) - adapters_in_prompt
     applied = (*applied[:own], *(one.model_copy(update={"from_prompt": True}) for one in applied[own:]))
     request, facts = _with_few_steps(request, facts, adapters)
-    width, height = _size(request, facts, source)
+    width, height = _size(request, facts, given)
     sampler, schedule = resolve_sampler(
         request.sampler, request.schedule, flow=facts.flow, scheduler_class=facts.scheduler
     )
     steps = request.steps if request.steps is not None else facts.defaults.steps
-    strength = _strength(request, facts, steps)
+    strength = check_edit(request, facts, steps)
     check_steps(sampler, steps, scheduler_class=facts.scheduler, scheduler_config=facts.scheduler_config)
     chance = _chance(request, facts, sampler)
     precision = _precision(request, device, settings)
@@ -162,9 +163,8 @@ def resolve(
         variation_strength=request.variation_strength or 0.0,
         vae_decoder=_vae(vaes.get(DECODER), device, precision),
         vae_encoder=_vae(vaes.get(ENCODER), device, precision),
-        image=source.resolved if source is not None else None,
+        **decided(request, given),
         strength=strength,
-        resize=request.resize or Resize.CROP,
         adapters=applied,
         embeddings=resolve_embeddings(request, facts, embeddings, named_embeddings),
         strict=request.strict,
@@ -399,32 +399,9 @@ def _chance(request: ImageRequest, facts: ModelFacts, sampler: str) -> Chance:
     return resolve_chance(sampler, Chance(**given), asked, flow=facts.flow)
 
 
-def _with_picture(request: ImageRequest, facts: ModelFacts) -> ModelFacts:
-    """The facts of the pipeline that begins with a picture, where the request has one."""
-    if request.image is not None:
-        return facts_for(facts, Task.IMAGE_TO_IMAGE)
-    idle = (("strength", request.strength, 1.0), ("resize", request.resize, Resize.CROP))
-    for name, value, usual in idle:
-        if value not in (None, usual):  # a resolved request that is run again says what is usual
-            raise InputError(f"Asked for {name} `{value}` and no picture to begin with", hint="add `image`, `--image`")
-    return facts
-
-
-def _strength(request: ImageRequest, facts: ModelFacts, steps: int) -> float:
-    if request.image is None:
-        return 1.0
-    strength = USUAL_STRENGTH if request.strength is None else request.strength
-    if "strength" in facts.accepts and not steps_made(steps, strength, flow=facts.flow):
-        raise InputError(
-            f"Strength {strength:g} of {steps} steps is less than one step",
-            hint=f"use {math.ceil(1 / strength)} steps or more, or a greater strength",
-        )
-    return strength
-
-
-def _size(request: ImageRequest, facts: ModelFacts, source: SourcePicture | None) -> tuple[int, int]:
+def _size(request: ImageRequest, facts: ModelFacts, given: GivenPictures | None) -> tuple[int, int]:
     multiple = facts.size_multiple_px
-    usual = facts.default_size_px if source is None else _size_like(source, request, multiple)
+    usual = usual_size(request, facts, given)
     width = request.width if request.width is not None else usual[0]
     height = request.height if request.height is not None else usual[1]
     for name, side in (("width", width), ("height", height)):
@@ -436,17 +413,6 @@ def _size(request: ImageRequest, facts: ModelFacts, source: SourcePicture | None
             f"Asked for {width}x{height}, `{facts.name}` makes sides that are multiples of {multiple}",
             hint=f"nearest: {near_width}x{near_height}",
         )
-    return width, height
-
-
-def _size_like(source: SourcePicture, request: ImageRequest, multiple: int) -> tuple[int, int]:
-    """The size of the picture, or its proportions where one side is asked for, in multiples that the model makes."""
-    scale = 1.0
-    if request.width is not None and request.height is None:
-        scale = request.width / source.size[0]
-    elif request.height is not None and request.width is None:
-        scale = request.height / source.size[1]
-    width, height = (max(multiple, round(side * scale / multiple) * multiple) for side in source.size)
     return width, height
 
 

@@ -38,7 +38,7 @@ from gesso.devices.base import Device
 from gesso.devices.cpu import usable_cores
 from gesso.engine.adapter_files import AdapterFiles
 from gesso.engine.adapters import AdapterShelf, AppliedAdapters, applied
-from gesso.engine.edit.source import read_source
+from gesso.engine.edit.checks import read_pictures
 from gesso.engine.explaining import Explanation, explain
 from gesso.engine.facts import facts_of
 from gesso.engine.foreign.fitting import fitted
@@ -183,7 +183,7 @@ class Studio:
         device = choose.choose(request.device if request.device is not None else self.settings.device)
         seed, variation_seed = (secrets.randbelow(MAX_SEED + 1) for _ in range(2))
         vaes = self._vae_files.chosen(request, description)
-        source = read_source(request.image) if request.image is not None else None
+        given = read_pictures(request)
 
         def decided(request: ImageRequest, dynamic: bool) -> ResolvedImageRequest:
             """What will be done of a request whose texts are those of a picture."""
@@ -209,7 +209,7 @@ class Studio:
                 named_embeddings=named,
                 vaes=vaes,
                 dynamic=dynamic,
-                source=source,
+                given=given,
             )
 
         return self._worder.each(request, facts, decided, seed=seed)

@@ -9,7 +9,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Any
 
-from gesso.models.tasks import Task
+from gesso.models.tasks import Task, text_class
 
 
 class GuidedCalls(StrEnum):
@@ -426,6 +426,7 @@ def family_for(
     Args:
         options: init options of the pipeline, as `model_index.json` has them.
     """
+    pipeline_class = text_class(pipeline_class)
     if pipeline_class == "StableDiffusionPipeline":
         width = configs.get("unet", {}).get("cross_attention_dim")
         return SD2 if width == SD2_CROSS_ATTENTION else SD1

@@ -49,9 +49,49 @@ INSTRUCTED = frozenset(
 """Classes that take a picture and an instruction; those of Flux.2 make pictures of text alone, too."""
 
 
+MASK_CHANNELS, INSTRUCTION_CHANNELS = 9, 8
+"""Channels that a UNet of Stable Diffusion reads, besides 4: latents, mask and masked latents; latents twice."""
+_INSTRUCTED_UNETS = MappingProxyType(
+    {
+        "StableDiffusionPipeline": "StableDiffusionInstructPix2PixPipeline",
+        "StableDiffusionXLPipeline": "StableDiffusionXLInstructPix2PixPipeline",
+    }
+)
+
+
+def text_class(pipeline: str) -> str:
+    """The text-to-image class of the same networks, of a class that inpaints; any other as it is."""
+    return next((text for text, others in _KNOWN.items() if others.get(Task.INPAINT) == pipeline), pipeline)
+
+
+def only_task(pipeline: str, channels: int | None) -> tuple[Task, str] | None:
+    """The one thing that networks do which cannot begin with text alone, and the class that does it.
+
+    Args:
+        pipeline: class name that their folder says.
+        channels: that their UNet reads; `None` where there is none.
+    """
+    text = text_class(pipeline)
+    if pipeline == "FluxFillPipeline":  # reads mask and picture beside the latents, and has no other class
+        return Task.INPAINT, pipeline
+    if channels == MASK_CHANNELS and Task.INPAINT in _KNOWN.get(text, {}):
+        return Task.INPAINT, _KNOWN[text][Task.INPAINT]
+    if channels == INSTRUCTION_CHANNELS and text in _INSTRUCTED_UNETS:
+        return Task.EDIT, _INSTRUCTED_UNETS[text]
+    return (Task.EDIT, pipeline) if pipeline in INSTRUCTED and pipeline not in _KNOWN else None
+
+
+def tasks_of(pipeline: str, channels: int | None) -> Mapping[Task, str]:
+    """All that networks do, and the class that does it; see `only_task`."""
+    only = only_task(pipeline, channels)
+    if only is not None:
+        return {only[0]: only[1]}
+    return {task: name for task, name in pipelines_for(text_class(pipeline)).items() if task is not Task.INPAINT}
+
+
 @cache
 def pipelines_for(pipeline: str) -> Mapping[Task, str]:
-    """The classes that run on the same networks as `pipeline`, by what they do.
+    """The classes that diffusers has for the networks of `pipeline`, by what they do.
 
     Args:
         pipeline: class name of a text-to-image pipeline.

@@ -33,11 +33,12 @@ class SourcePicture:
         return self.image.size
 
 
-def read_source(use: str | PictureUse, *, words: str = "picture") -> SourcePicture:
+def read_source(use: str | PictureUse, *, words: str = "picture", ground: str = "white") -> SourcePicture:
     """Read a picture, check it and decode it.
 
     Args:
         words: what it is for, in errors.
+        ground: what is transparent lies on.
 
     Raises:
         InputError: it is missing, no picture, damaged, too large, or not the one whose digest was given.
@@ -52,14 +53,19 @@ def read_source(use: str | PictureUse, *, words: str = "picture") -> SourcePictu
     if use.sha256 is not None and use.sha256 != sha256:
         raise InputError(
             f"{told} is not the {words} that was meant: its sha256 begins with {sha256[:10]}, not {use.sha256[:10]}",
-            hint="give the file as it was, or the one to use now with `--image`",
+            hint=f"give the file as it was, or the one to use now with `{_option(words)}`",
         )
     with open_picture(io.BytesIO(data), named=told) as image:
         try:
-            decoded = _upright(image)
+            decoded = _upright(image, ground)
         except UNREADABLE as error:
             raise InputError(f"{told} is a damaged picture: {first_line(error)}", hint=GIVE) from error
     return SourcePicture(resolved=ResolvedPicture(source=source, sha256=sha256), image=decoded)
+
+
+def read_mask(use: str | PictureUse) -> SourcePicture:
+    """The same of a mask. What is transparent is black: it stays. Raises like `read_source`."""
+    return read_source(use, words="mask", ground="black")
 
 
 def picture_given(asked: str | PictureUse | None, resolved: ResolvedPicture) -> PictureUse:
@@ -67,6 +73,10 @@ def picture_given(asked: str | PictureUse | None, resolved: ResolvedPicture) -> 
     if resolved.source != DATA or asked is None:
         return resolved.use()
     return PictureUse(source=asked if isinstance(asked, str) else asked.source, sha256=resolved.sha256)
+
+
+def _option(words: str) -> str:
+    return "--mask" if words == "mask" else "--image"
 
 
 def _read(path: Path, words: str) -> bytes:
@@ -85,7 +95,7 @@ def _read(path: Path, words: str) -> bytes:
 def _decoded(url: str, words: str) -> bytes:
     if url == DATA:
         raise InputError(
-            f"The {words} came with the request, and recipes keep none", hint="give it again, with `--image`"
+            f"The {words} came with the request, and recipes keep none", hint=f"give it again, with `{_option(words)}`"
         )
     head, comma, body = url.partition(",")
     try:
@@ -98,12 +108,12 @@ def _decoded(url: str, words: str) -> bytes:
         ) from error
 
 
-def _upright(image: Image.Image) -> Image.Image:
+def _upright(image: Image.Image, ground: str) -> Image.Image:
     image.load()
     turned = ImageOps.exif_transpose(image)
     if turned.mode.startswith("I;16"):  # `convert` would cut what is above 255 off
         turned = turned.point(lambda value: value / 256, "L")
     if "A" in turned.getbands() or "transparency" in turned.info:
         over = turned.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", over.size, "white"), over).convert("RGB")
+        return Image.alpha_composite(Image.new("RGBA", over.size, ground), over).convert("RGB")
     return turned.convert("RGB")

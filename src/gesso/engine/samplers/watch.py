@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from gesso.components.arguments import bind
+from gesso.engine.edit.keeper import LatentKeeper
 from gesso.engine.samplers.scheduler import mend_timesteps, prepare_single_step
 
 _WATCH = "_gesso_watch"
@@ -22,11 +23,20 @@ _END_IS_A_TIMESTEP = frozenset({"SCMScheduler"})
 """Their pipelines make no call at the last timestep."""
 
 
+_LAYING_NOISE = frozenset({"add_noise", "scale_noise"})
+"""How a class calls what lays noise over latents; each has one of the two."""
+
+
 class Watcher(Protocol):
     """Who is told. Called on the picture's own thread; what it raises ends the run there (that is how one cancels)."""
 
     generator: torch.Generator | None
     """The picture's; given to every `step` that takes a generator and was given none."""
+
+    @property
+    def keeper(self) -> LatentKeeper | None:
+        """What keeps a part of the picture as it was, if any."""
+        ...
 
     @property
     def wants_x0(self) -> bool:
@@ -64,13 +74,14 @@ class _Watch:
         self.calls_expected = 0
         self.calls = 0
         self.completed = 0
+        self.first = 0
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "_Watch":
         return self  # a pipeline that copies its scheduler still makes the same picture
 
     def begin(self, total: int, calls: int) -> None:
         self.total, self.calls_expected = total, calls
-        self.calls = self.completed = 0
+        self.calls = self.completed = self.first = 0
         self.watcher.begin(total)
 
     def begin_at(self, call: int) -> None:
@@ -78,7 +89,7 @@ class _Watch:
         made = self.calls_expected - call
         if 0 < made < self.calls_expected:
             self.total = max(round(self.total * made / self.calls_expected), 1)
-            self.calls_expected = made
+            self.calls_expected, self.first = made, call
 
     def called(self) -> bool:
         """Count a call; whether a step of the user's is done by it.
@@ -100,6 +111,8 @@ def _watched_class(scheduler_class: type) -> type:
         "set_timesteps": _watched_set_timesteps(scheduler_class),
         "step": _watched_step(scheduler_class),
     }
+    for name in _LAYING_NOISE & set(dir(scheduler_class)):
+        members[name] = _watched_noise(scheduler_class, name)
     if not hasattr(scheduler_class, "scale_model_input"):
         # Flows scale nothing. Pipelines that ask by `type(...) is` for the class itself would scale for this one.
         members["scale_model_input"] = _unscaled
@@ -143,7 +156,10 @@ def _watched_step(scheduler_class: Any) -> Callable[..., Any]:
             watch.begin_at(_first_call(self, given.get("timestep")))
         before = getattr(self, "step_index", None)
         result = original(self, **given)
-        if watch.called():
+        advanced = watch.called()
+        if watch.watcher.keeper is not None and watch.watcher.keeper.knows:
+            result = _with_kept(self, scheduler_class, watch, watch.watcher.keeper, result)
+        if advanced:
             x0 = None
             if watch.watcher.wants_x0:
                 x0 = _estimate(self, result, given["model_output"], given["sample"], before)
@@ -151,6 +167,38 @@ def _watched_step(scheduler_class: Any) -> Callable[..., Any]:
         return result
 
     return step
+
+
+def _watched_noise(scheduler_class: Any, name: str) -> Callable[..., Tensor]:
+    original = getattr(scheduler_class, name)
+    first, *_ = list(inspect.signature(original).parameters)[1:]
+
+    @functools.wraps(original)
+    def lay(self: Any, *args: Any, **kwargs: Any) -> Tensor:
+        keeper = self.__dict__[_WATCH].watcher.keeper
+        given = bind(scheduler_class, name, args, kwargs)
+        if keeper is None or keeper.knows or given is None or given.get("noise") is None:
+            return original(self, *args, **kwargs)
+        return original(self, **{**given, first: keeper.begin(given[first], given["noise"])})
+
+    return lay
+
+
+def _with_kept(scheduler: Any, scheduler_class: Any, watch: _Watch, keeper: LatentKeeper, result: Any) -> Any:
+    """What `step` gave, with the latents of the picture where they stay."""
+    (name,) = _LAYING_NOISE & set(dir(scheduler_class))
+
+    def noised(latents: Tensor, noise: Tensor) -> Tensor:
+        times = scheduler.timesteps[watch.first + watch.calls :][:1]
+        if name == "add_noise":
+            return scheduler_class.add_noise(scheduler, latents, noise, times)
+        return scheduler_class.scale_noise(scheduler, latents, times, noise)
+
+    kept = keeper.kept(_previous(result), made=watch.calls, calls=watch.calls_expected, noised=noised)
+    if isinstance(result, tuple):
+        return kept, *result[1:]
+    result.prev_sample = kept
+    return result
 
 
 def _first_call(scheduler: Any, timestep: Any) -> int:
