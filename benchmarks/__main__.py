@@ -16,7 +16,7 @@ from gesso.devices.cpu import usable_cores
 
 _MINUTES = 21.0
 """Repeats are left out where a part would not be done by its share of this time."""
-_SHARES = {"person": 0.06, "latency": 0.12}
+_SHARES = {"person": 0.06, "latency": 0.12, "editing": 0.12}
 """Of these minutes, at most, before a part makes fewer repeats: a slow machine shall still get to the longest part."""
 _BUSY = 0.25
 """Load for each core from which on a machine is not idle."""
@@ -64,6 +64,7 @@ def _measure(parts: list[str], *, minutes: float, load_before: float | None) -> 
         "person": lambda: person.run(deadline=by("person")),
         "guidance": guidance.run,
         "latency": lambda: latency.run(deadline=by("latency")),
+        "editing": lambda: concurrency.run(concurrency.editing_plan(), deadline=by("editing")),
         # Last but one, because it is the longest, and makes fewer repeats when time runs out.
         "concurrency": lambda: concurrency.run(concurrency.full_plan(), deadline=deadline),
         # Kept after each model: time on a lent card may end before the last.

@@ -4,7 +4,7 @@ import itertools
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -14,12 +14,12 @@ from benchmarks.ceiling import measured
 from benchmarks.process import ArmProcess, started
 from benchmarks.progress import tell
 from benchmarks.rounds import interleaved, load
-from benchmarks.workloads import homogeneous, mixed
+from benchmarks.workloads import editing, homogeneous, mixed
 from gesso.core.requests import ImageRequest
 from gesso.devices.cpu import usable_cores
 
 ARMS = ("lock", "litserve", "fast", "exact")
-HOMOGENEOUS, MIXED = "homogeneous", "mixed"
+HOMOGENEOUS, MIXED, EDITING = "homogeneous", "mixed", "editing"
 _MIXED_STEPS = 15
 """On average."""
 
@@ -98,6 +98,12 @@ _PRIMER = Subject(
 def full_plan() -> Plan:
     """What `make bench` measures."""
     return Plan(subjects=(_PRIMER, *(rung(side, _LADDER_STEPS[side], _LADDER_CELLS) for side in ladder.SIDES)))
+
+
+def editing_plan() -> Plan:
+    """Pictures of text, of pictures and under masks at once, on the primer."""
+    cell = Cell(kind=EDITING, clients=8, seconds=2.0, rounds=3)  # each client asks for each kind
+    return Plan(subjects=(replace(_PRIMER, cells=(cell,)),))
 
 
 def rung(side: int, steps: int, cells: tuple[Cell, ...]) -> Subject:
@@ -229,7 +235,9 @@ class _Bench:
             load(arm, short, clients=cell.clients, folder=None, reference=None)
         answers = interleaved(
             self.arms,
-            lambda arm: load(arm, requests, clients=cell.clients, folder=self.folder, reference=reference),
+            lambda arm: load(
+                arm, requests, clients=cell.clients, folder=self.folder if reference else None, reference=reference
+            ),
             repeats=self.plan.repeats,
             deadline=deadline,
         )
@@ -245,17 +253,20 @@ class _Bench:
         return cell.clients * max(cell.rounds, round(cell.seconds / round_seconds))
 
     def _requests(self, kind: str, count: int) -> list[ImageRequest]:
-        return (
-            mixed(self.model, count)
-            if kind == MIXED
-            else homogeneous(self.model, count, steps=self.subject.steps, size_px=self.subject.size_px)
-        )
+        if kind == MIXED:
+            return mixed(self.model, count)
+        if kind == EDITING:
+            return editing(self.model, count, folder=self.folder, steps=self.subject.steps)
+        return homogeneous(self.model, count, steps=self.subject.steps, size_px=self.subject.size_px)
 
-    def _reference(self, kind: str) -> Path:
+    def _reference(self, kind: str) -> Path | None:
         """What plain diffusers makes, one by one, with the number of threads that the others compute with.
 
-        Of the longest list of its kind: the shorter ones begin alike.
+        Of the longest list of its kind: the shorter ones begin alike. `None` where diffusers makes other pictures: its
+        own way to inpaint paints all of the picture.
         """
+        if kind == EDITING:
+            return None
         folder = self.folder / f"{self.subject.name}-{kind}"
         if not folder.exists():
             folder.mkdir()

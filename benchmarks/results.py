@@ -8,7 +8,7 @@ from benchmarks.machine import machine
 from gesso.core.files import write_atomically
 
 FOLDER = Path(__file__).parent / "results"
-PARTS = ("concurrency", "overhead", "latency", "person", "guidance", "startup", "gpu")
+PARTS = ("concurrency", "editing", "overhead", "latency", "person", "guidance", "startup", "gpu")
 INSTALL = "install"
 """Measured only when asked for: it needs a package index."""
 CONVERSION = "conversion"

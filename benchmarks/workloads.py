@@ -1,9 +1,15 @@
 """What the clients ask for. Every arm gets the same lists."""
 
 import itertools
+from pathlib import Path
+from random import Random
 from typing import Any
 
-from gesso.core.requests import ImageRequest
+from PIL import Image, ImageDraw
+
+from gesso.core.requests import ImageRequest, Inpaint
+from gesso.primer.render import render
+from gesso.primer.scene import random_scene
 
 _PROMPTS = (
     "a red circle",
@@ -55,6 +61,30 @@ def mixed(model: str, count: int, *, sizes_px: tuple[int, ...] = (128, 96)) -> l
         )
         for index in range(count)
     ]
+
+
+def editing(model: str, count: int, *, folder: Path, steps: int) -> list[ImageRequest]:
+    """Pictures of text, of a picture, and under a mask, by turns, as many steps each.
+
+    Args:
+        folder: where the pictures are that they begin with; made if they are not there.
+        steps: that are really made: of a picture that is changed at a strength, those that are left of more.
+    """
+    source, mask = (folder / f"{name}.png" for name in ("source", "mask"))
+    if not source.exists():
+        picture = render(random_scene(Random(1)), Random(1))
+        quarter = picture.width // 4
+        white = Image.new("L", picture.size)
+        ImageDraw.Draw(white).rectangle((quarter, quarter, 2 * quarter, 2 * quarter), 255)
+        picture.save(source)
+        white.save(mask)
+    begins: list[dict[str, Any]] = [
+        {"steps": steps},
+        {"image": str(source), "strength": 0.75, "steps": round(steps / 0.75)},
+        {"image": str(source), "strength": 1.0, "steps": steps, "inpaint": Inpaint(mask=str(mask))},
+    ]
+    turns = itertools.cycle(begins)
+    return [request.model_copy(update=next(turns)) for request in homogeneous(model, count, steps=steps)]
 
 
 def urgent(model: str, count: int, *, steps: int = 4) -> list[ImageRequest]:

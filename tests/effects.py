@@ -69,6 +69,8 @@ def rows(folder: Path) -> list[tuple[Row, list[Image.Image]]]:
     found: list[tuple[Row, list[Image.Image]]] = []
     for file in sorted(folder.glob("*.json")):
         row = Row(**json.loads(file.read_text("utf-8")))
-        pictures = [Image.open(file.with_suffix(f".{number}.png")) for number in range(len(row.pictures))]
+        pictures: list[Image.Image] = []
+        for number in range(len(row.pictures)):
+            pictures.append(Image.open(file.with_suffix(f".{number}.png")))
         found.append((row, pictures))
     return found

@@ -1,7 +1,7 @@
 """diffusers behind LitServe's dynamic batching, as its documentation shows it, on loopback.
 
-A batch is run as one call of the pipeline where its requests agree in steps, guidance, sampler and size, which is all
-that a pipeline can do; a mixed batch is run in as many calls as it has kinds.
+A batch is run as one call of the pipeline where its requests agree in task, steps, guidance, sampler and size, which is
+all that a pipeline can do; a mixed batch is run in as many calls as it has kinds.
 """
 
 import base64
@@ -80,6 +80,9 @@ def groups(requests: Sequence[ResolvedImageRequest]) -> list[list[int]]:
             request.schedule,
             request.width,
             request.height,
+            request.pipeline,
+            request.strength,
+            request.inpaint is None,
         )
         found.setdefault(kind, []).append(index)
     return list(found.values())

@@ -10,7 +10,7 @@ from benchmarks.report.text import figure, mebibytes, milliseconds, spread, tabl
 from benchmarks.rounds import equality_of
 from gesso.engine.bench.figures import percentile
 
-_TITLES = {"homogeneous": "alike", "mixed": "mixed"}
+_TITLES = {"homogeneous": "alike", "mixed": "mixed", "editing": "text, picture and mask"}
 
 
 def sections(part: Mapping[str, Any]) -> Iterator[str]:
@@ -23,11 +23,18 @@ def sections(part: Mapping[str, Any]) -> Iterator[str]:
         yield _subject(subject)
 
 
+def editing_sections(part: Mapping[str, Any]) -> Iterator[str]:
+    """The same of pictures as input."""
+    yield _crossover(part)
+    for subject in part["subjects"]:
+        yield _subject(subject)
+
+
 def _crossover(part: Mapping[str, Any]) -> str:
     arms = [arm for arm in part["arms"] if arm != "lock"]
     rows: list[list[str]] = []
     for subject in part["subjects"]:
-        for kind in ("homogeneous", "mixed"):
+        for kind in _TITLES:
             for cell in cells(subject, kind=kind):
                 gains = [spread(ratios(cell, arm, over="lock")) if arm in cell["arms"] else "" for arm in arms]
                 share = median(ratios(cell, "fast", over="lock")) / subject["ceiling"]
@@ -113,7 +120,7 @@ def _transport(part: Mapping[str, Any]) -> str:
 def _subject(subject: Mapping[str, Any]) -> str:
     rows = [
         [_TITLES[cell["kind"]], str(cell["clients"]), ARMS[arm], *_figures(cell, arm)]
-        for kind in ("homogeneous", "mixed")
+        for kind in _TITLES
         for cell in cells(subject, kind=kind)
         for arm in cell["arms"]
     ]
@@ -134,13 +141,14 @@ def _subject(subject: Mapping[str, Any]) -> str:
 
 
 def _figures(cell: Cell, arm: str) -> list[str]:
-    same = equality_of(cell["arms"][arm])
+    answers = cell["arms"][arm]
+    same = equality_of(answers) if "compared" in answers[0] else None
     return [
         spread(rates(cell, arm)),
         milliseconds(percentile(latencies(cell, arm), 0.5)),
         milliseconds(percentile(latencies(cell, arm), 0.95)),
         f"{rows_per_forward(cell, arm):.1f}",
         f"{padded_share(cell, arm):.0%}",
-        f"{same.equal} of {same.compared}",
-        f"{same.largest_difference} of 255",
+        "" if same is None else f"{same.equal} of {same.compared}",
+        "" if same is None else f"{same.largest_difference} of 255",
     ]

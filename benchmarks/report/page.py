@@ -30,6 +30,9 @@ _HOW_TO_READ = """## How to read
 - Clients form a **closed loop**: each asks, waits for its picture, asks again. The time is that from the first request
   to the last picture, so the end, where some clients have nothing left to ask, counts against those who share.
 - *Alike*: requests differ in prompt and seed. *Mixed*: 4 to 30 steps, guidance on and off, three samplers, two sizes.
+- *Text, picture and mask*: by turns a picture of text, one that begins with another at strength 0.75, and one that is
+  painted under a mask, all with the same number of steps that are made. Plain diffusers has a pipeline for each; its
+  own way to inpaint paints other pictures, so they are not compared.
 - *Rows a forward* are those of the denoiser; a picture with guidance is two. *Padded* rows were computed for nobody, to
   keep shapes fixed, among the rows of all networks.
 - *Equal pictures* have the bytes that plain diffusers makes alone with the same number of threads. Where they have not,
@@ -61,6 +64,8 @@ def _blocks(found: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     yield _targets(found)
     yield "## Many clients at once"
     yield from concurrency.sections(found["concurrency"]) if "concurrency" in found else [_missing("concurrency")]
+    yield "## Pictures as input, beside text"
+    yield from concurrency.editing_sections(found["editing"]) if "editing" in found else [_missing("editing")]
     yield "## Where the time goes"
     yield overhead.section(found) if "overhead" in found else _missing("overhead")
     yield "## A short request beside long ones"

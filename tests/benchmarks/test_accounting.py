@@ -214,16 +214,22 @@ def results(*, fast: float, ceiling: float) -> dict[str, Any]:
     machine = {"processor": "p", "capability": "c", "cores": 2, "memory_gib": 1.0, "system": "s", "accelerators": []}
     machine |= {"python": "3", "libraries": {"torch": "2"}, "date": "2026-01-01", "load_before": 0.1}
     part = {"arms": ["lock", "fast"], "threads": 1, "subjects": [subject], "machine": machine, "minutes": 1.0}
-    return {"concurrency": part}
+    bare = {"lock": [uncompared(2.0)] * 3, "fast": [uncompared(fast)] * 3}
+    cell = {"kind": "editing", "clients": 8, "pictures": 8, "arms": bare}
+    return {"concurrency": part, "editing": part | {"subjects": [subject | {"cells": [cell]}]}}
+
+
+def uncompared(seconds: float) -> dict[str, Any]:
+    return {name: value for name, value in answer(seconds).items() if name not in {"compared", "equal"}}
 
 
 def test_targets_are_judged_by_the_ratio_and_the_ceiling() -> None:
     good = list(targets.targets(results(fast=1.0, ceiling=2.0)))
-    assert [target.reached for target in good] == [True, True, True]
+    assert [target.reached for target in good] == [True, True, True, True]
     far = list(targets.targets(results(fast=1.0, ceiling=3.0)))  # twice as fast, and 2.55 would have been needed
-    assert [target.reached for target in far] == [True, False, True]
+    assert [target.reached for target in far] == [True, False, True, True]
     bad = list(targets.targets(results(fast=2.5, ceiling=1.0)))
-    assert [target.reached for target in bad] == [False, False, False]
+    assert [target.reached for target in bad] == [False, False, False, False]
 
 
 def test_ratios_and_shares_are_what_the_answers_say() -> None:
@@ -235,8 +241,16 @@ def test_ratios_and_shares_are_what_the_answers_say() -> None:
 
 def test_the_page_shows_losses_and_what_was_not_measured() -> None:
     text = page.text(results(fast=2.5, ceiling=1.0))
-    assert text.count("**missed**") == 3
+    assert text.count("**missed**") == 4
     assert "21 of 24" in text  # equal pictures of three repeats
     assert "3 of 255" in text
     assert "Not measured yet: `make bench BENCH_ARGS=person`" in text
     assert "no accelerator" in text
+
+
+def test_the_editing_workload_takes_turns_and_makes_equally_many_steps(tmp_path: Path) -> None:
+    requests = workloads.editing("primer", 6, folder=tmp_path, steps=12)
+    assert [request.image is None for request in requests] == [True, False, False] * 2
+    assert [request.inpaint is None for request in requests] == [True, True, False] * 2
+    assert [request.steps * (request.strength or 1) for request in requests if request.steps] == [12] * 6
+    assert (tmp_path / "mask.png").exists()

@@ -598,7 +598,7 @@ def test_a_picture_to_begin_with_is_noised_to_the_level_of_the_step_it_begins_at
 
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_what_a_sampler_takes_of_chance_changes_the_picture_and_what_it_does_not_is_refused(name: str) -> None:
-    values = {"eta": 0.6, "s_churn": 8.0, "s_noise": 1.1}
+    values: dict[str, Any] = {"eta": 0.6, "s_churn": 8.0, "s_noise": 1.1}
     for flow in (False, True):
         form = SAMPLERS[name].form(flow=flow)
         if form is None:

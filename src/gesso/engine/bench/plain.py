@@ -7,13 +7,14 @@ from typing import Any
 import torch
 from PIL import Image
 
-from gesso.core.requests import ResolvedImageRequest
+from gesso.core.requests import ResolvedImageRequest, ResolvedPicture
 from gesso.engine.arguments import fitted_arguments
-from gesso.engine.facts import ModelFacts, facts_of
+from gesso.engine.facts import ModelFacts, argument_kinds, facts_of, pipeline_class
 from gesso.engine.hosted_model import DTYPES
 from gesso.engine.samplers.scheduler import build
 from gesso.models.folder import ModelDescription
 from gesso.models.load import load
+from gesso.models.tasks import Task, pipelines_for
 
 
 class PlainModel:
@@ -40,14 +41,18 @@ class PlainModel:
         return self._loaded.description.path
 
     def pipeline(self, resolved: ResolvedImageRequest, generator: torch.Generator) -> Any:
-        """A pipeline with the scheduler that a request asks for."""
+        """A pipeline with the scheduler that a request asks for; under a mask, that of diffusers for inpainting."""
         loaded = self._loaded
         parts = {**self.modules, **loaded.others, **loaded.init_options}
         if loaded.scheduler_class is not None:
             parts["scheduler"] = scheduler_of(
                 resolved, loaded.scheduler_class, loaded.scheduler_config, generator=generator
             )
-        pipeline = loaded.pipeline_class(**parts)
+        pipeline_of = loaded.pipeline_class
+        if resolved.image is not None:
+            task = Task.IMAGE_TO_IMAGE if resolved.inpaint is None else Task.INPAINT
+            pipeline_of = pipeline_class(pipelines_for(pipeline_of.__name__)[task])
+        pipeline: Any = pipeline_of(**parts)
         pipeline.set_progress_bar_config(disable=True)
         return pipeline
 
@@ -90,6 +95,19 @@ def pictures(
         given["negative_prompt"] = negative[0] if alone else negative
     if first.guidance_rescale:
         given["guidance_rescale"] = first.guidance_rescale
-    given = {name: value for name, value in given.items() if name in facts.accepts}
+    if first.image is not None:
+        images = [_opened(request.image, "RGB") for request in requests]
+        given |= {"image": images[0] if alone else images, "strength": first.strength}
+    if first.inpaint is not None:
+        masks = [_opened(request.inpaint and request.inpaint.mask, "L") for request in requests]
+        given["mask_image"] = masks[0] if alone else masks
+    accepts = argument_kinds(type(pipeline).__name__)
+    given = {name: value for name, value in given.items() if name in accepts}
     with torch.no_grad():
         return list(pipeline(**given, **fitted_arguments(first.arguments, facts)).images)
+
+
+def _opened(picture: ResolvedPicture | None, mode: str) -> Image.Image:
+    assert picture is not None
+    with Image.open(picture.source) as opened:
+        return opened.convert(mode)
