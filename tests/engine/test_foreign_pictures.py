@@ -306,6 +306,22 @@ def test_a_network_of_the_prompt_is_applied_and_one_that_is_not_here_is_a_warnin
     assert any("`<lora:gone:0.5>` of the prompt is left out" in warning for warning in result.warnings)
 
 
+def test_networks_hold_for_the_second_pass_whose_prompt_may_name_them_too(home: Studio, tmp_path: Path) -> None:
+    name = next((home.store.folders[0] / "loras").iterdir()).stem
+    tag = f"<lora:{name}:1>"
+    second = "Model: toy, Denoising strength: 0.5, Hires upscale: 2, Hires prompt: "
+    recipe = again(home, tmp_path, f"{second}a red star {tag}", prompt=f"a red heart {tag}")
+    assert recipe.whole
+    resolved = home.resolve(recipe.request)
+    assert resolved.hires is not None
+    assert resolved.hires.prompt == "a red star "
+    assert [adapter.name for adapter in resolved.adapters] == [name]
+    bare = again(home, tmp_path, f"{second}a red star", prompt=f"a red heart {tag}")
+    assert any("hold for both passes" in line for line in bare.warnings())
+    other = again(home, tmp_path, f"{second}a red star <lora:{name}:0.5>", prompt=f"a red heart {tag}")
+    assert [one.name for one in other.left_out] == ["Hires prompt"]
+
+
 def test_networks_and_embeddings_of_a_graph_are_found_or_told(home: Studio, tmp_path: Path) -> None:
     name = next((home.store.folders[0] / "loras").iterdir()).name
     document = nodes(

@@ -129,6 +129,19 @@ def test_the_second_pass_reads_its_own_prompt_with_its_own_sampler(studio: Studi
     assert "Hires sampler: Heun" in write(sampled.recipes[0])
 
 
+def test_schedules_of_the_prompt_count_on_in_the_second_pass(studio: Studio) -> None:
+    def made(text: str, **second: Any) -> Image.Image:
+        hires = HiresPass(steps=2, **second)
+        return studio.submit(thin("sd1", prompt=text, guidance=3.0, hires=hires)).result(100).images[0]
+
+    early = "[a red circle:a blue star:0.5]"
+    assert studios.distance(made(early), made(early, prompt="a blue star")) == 0
+    within = made("[a red circle:a blue star:1.5]")
+    assert studios.distance(within, made("[a red circle:a blue star:5]")) == 0
+    for other in ("a red circle", "a blue star"):
+        assert studios.distance(within, made("a red circle", prompt=other)) > 1 / 255
+
+
 @pytest.mark.parametrize("flow", [False, True])
 @pytest.mark.parametrize("strength", [0.01, 0.3, 0.55, 0.7, 0.999, 1.0])
 def test_as_many_steps_are_made_as_were_asked_for(flow: bool, strength: float) -> None:

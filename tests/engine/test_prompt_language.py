@@ -176,6 +176,24 @@ def test_schedules_and_alternations_change_words_at_the_steps(
     assert words(prompt, steps) == wanted
 
 
+@pytest.mark.parametrize(
+    ("prompt", "first", "second"),
+    [
+        ("[a:b:1.5]", [[20, "a"]], [[5, "a"], [10, "b"]]),
+        ("[a:b:25]", [[20, "a"]], [[5, "a"], [10, "b"]]),
+        ("[a:b:0.5]", [[10, "a"], [20, "b"]], [[10, "b"]]),
+        ("[a:b:8]", [[8, "a"], [20, "b"]], [[10, "b"]]),
+        ("[a:b:2.0]", [[20, "a"]], [[10, "a"]]),
+    ],
+)
+def test_schedules_count_on_in_a_second_pass_as_in_automatic1111(
+    prompt: str, first: list[list[object]], second: list[list[object]]
+) -> None:
+    assert words(prompt, 20) == first
+    (part,) = read_prompts(prompt, "", dialect=A1111, steps=10, made=20).parts
+    assert [[entry.last_step, entry.sections[0][0].text] for entry in part.entries] == second
+
+
 def test_and_joins_parts_with_weights() -> None:
     reading = read_prompts("a cat :1.2 AND a dog AND fog:-0.5", "", dialect=A1111, steps=3)
     found = [(part.entries[0].sections[0][0].text.rstrip(), part.weight) for part in reading.parts]

@@ -108,6 +108,29 @@ def test_a_job_that_goes_on_reads_what_was_chosen_when_it_began(studio: Studio) 
     assert sum(recipe.run.metering.forwards for recipe in again.recipes) == 0
 
 
+def test_prompts_of_a_second_pass_are_chosen_and_styled_as_those_of_the_first(studio: Studio) -> None:
+    def seconds(result: Result) -> list[tuple[str | None, str | None]]:
+        passes = [recipe.resolved.for_image(recipe.run.index).hires for recipe in result.recipes]
+        return [(one.prompt, one.negative_prompt) for one in passes if one is not None]
+
+    hires = {"scale": 1.5, "steps": 1, "prompt": f"{PROMPT}, sharp", "negative_prompt": "{a|b}"}
+    result = made(studio, count=4, styles=("soft",), hires=hires)
+    first = [recipe.resolved.prompt for recipe in result.recipes]
+    assert [prompt for prompt, _ in seconds(result)] == [f"{text}, sharp" for text in first]
+    assert len(set(first)) > 1
+    assert {negative for _, negative in seconds(result)} <= {f"{a}, {b}" for a in "ab" for b in ("noise", "blur")}
+    plain = made(studio, seed=9, hires=hires | {"prompt": None, "negative_prompt": None}, styles=("soft",))
+    assert seconds(plain) == [(None, None)]
+    Path("wildcards/ground.txt").write_text("lava\n")
+    again = studio.submit(result.pictures[2].recipe.again()).result(100)
+    assert studios.distance(again.images[0], result.images[2]) < 1e-2
+    assert seconds(again) == [seconds(result)[2]]
+    with pytest.raises(UnknownNameError, match="`nope`"):
+        studio.submit(request("a cat", hires={"prompt": "__nope__"}))
+    with pytest.raises(InputError, match="a weight of 101"):
+        studio.submit(request("a cat", hires={"prompt": "a (cat:101)"}))
+
+
 def test_names_of_embeddings_may_be_chosen(studio: Studio) -> None:
     Path("models/embeddings").mkdir(parents=True)
     pipeline: Any = zoo.built("sd1")

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from gesso.core.requests import ImageRequest, ResolvedImageRequest
+from gesso.core.requests import HiresPass, ImageRequest, ResolvedImageRequest
 
 SCHEMA = 1
 
@@ -187,7 +187,8 @@ class Recipe(Kept):
             noise["variation_seed"] = image.variation_seed
         if not {"model", "dialect"} & overrides.keys():
             noise |= {"dialect": image.dialect, "weighting": image.weighting}
-        as_asked = bool((image.styles or image.dynamic) and overrides.keys() & _TEXTS)
+        other_texts = bool(overrides.keys() & _TEXTS) or _has_texts(overrides.get("hires"))
+        as_asked = bool((image.styles or image.dynamic) and other_texts)
         left = as_asked or "prompt" in overrides
         kept = [adapter for adapter in image.adapters if not (left and adapter.from_prompt)]
         if image.adapters:
@@ -202,7 +203,10 @@ class Recipe(Kept):
             noise["wildcard_seed"] = image.wildcard_seed
         else:
             noise["prompt"] = image.prompt
-        if not overrides.keys() & _TEXTS:
+            if self.asked.hires is not None and image.hires is not None:
+                texts = {"prompt": image.hires.prompt, "negative_prompt": image.hires.negative_prompt}
+                noise["hires"] = self.asked.hires.model_copy(update=texts)
+        if not other_texts:
             noise |= {"styles": (), "wildcard_seed": None, "dynamic": False}
             noise["negative_prompt"] = image.negative_prompt or self.asked.negative_prompt
         vaes: dict[str, Any] = {} if "model" in overrides else image.vaes()
@@ -210,3 +214,9 @@ class Recipe(Kept):
             vaes = {"vae_decoder": None, "vae_encoder": None}
         asked = self.asked.model_dump() | noise | vaes | image.pictures() | overrides
         return ImageRequest.model_validate(asked)
+
+
+def _has_texts(hires: Any) -> bool:
+    """Whether a second pass, as it is given for a request, has a prompt of its own."""
+    found = HiresPass() if hires is None else HiresPass.model_validate(hires)
+    return found.prompt is not None or found.negative_prompt is not None

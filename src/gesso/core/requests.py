@@ -440,6 +440,8 @@ class PictureWords(Value):
     adapters: tuple[ResolvedAdapter, ...]
     embeddings: tuple[ResolvedEmbedding, ...]
     missing: tuple[str, ...]
+    hires: ResolvedHiresPass | None = None
+    """With the prompts of its second pass."""
 
 
 class ResolvedImageRequest(Value):
@@ -530,9 +532,7 @@ class ResolvedImageRequest(Value):
         if not self.words:
             return self
         words = self.words[index]
-        return self.model_copy(
-            update={name: getattr(words, name) for name in PictureWords.model_fields} | {"words": ()}
-        )
+        return self.model_copy(update={name: getattr(words, name) for name in words.model_fields_set} | {"words": ()})
 
     def second(self) -> "ResolvedImageRequest":
         """The second pass as a request of its own: what the first one made, larger, is its picture."""

@@ -31,7 +31,7 @@ from gesso.engine.make import all_states, lasting_states, make_image, picture_of
 from gesso.engine.pool import ImagePool
 from gesso.engine.preparation import Prepared, RememberedText, TextOfPictures, texts_of
 from gesso.engine.previews import Preview
-from gesso.engine.prompting import Conditioning, conditioning, is_guided, text_key
+from gesso.engine.prompting import Conditioning, conditioning, is_guided, lasting_text, text_key
 from gesso.engine.resume import RequestJournal
 from gesso.engine.streams import news
 from gesso.engine.vaes import ChosenVaes
@@ -251,15 +251,15 @@ class Job:
         hires = text.resolved.hires
         if hires is None:
             return None
-        own = text.resolved.second().model_copy(update={"steps": hires.steps})  # schedules count what is made
-        alike = all(getattr(own, name) == getattr(text.resolved, name) for name in ("prompt", "negative_prompt"))
-        alike &= is_guided(own, model.facts) == is_guided(text.resolved, model.facts)
-        if alike and (not first.steering or own.steps == text.resolved.steps):
+        own = text.resolved.second().model_copy(update={"steps": hires.steps})  # schedules count those made
+        lasting, made_before = lasting_text(text.resolved), text.resolved.steps
+        alike = lasting is not None and lasting == lasting_text(own, made=made_before)
+        if alike and is_guided(own, model.facts) == is_guided(text.resolved, model.facts):
             return first
         text.trace = scope.trace = TraceRecorder(before=text.trace)  # that of the first text may be remembered
         try:
             with entered(scope), scope.turn, torch.no_grad():
-                made = conditioning(model, own, inversions)
+                made = conditioning(model, own, inversions, made=made_before)
                 scope.settle()
         finally:
             model.worker.leave(scope)

@@ -6,7 +6,7 @@ from gesso.core.errors import InputError, UnknownNameError
 from gesso.core.requests import ImageRequest, PromptDialect
 from gesso.engine.adapter_files import AdapterFacts, AdapterFiles
 from gesso.engine.facts import ModelFacts
-from gesso.engine.prompt.networks import LORA_KINDS, take_networks
+from gesso.engine.prompt.networks import LORA_KINDS, NamedNetworks, take_networks
 from gesso.engine.resolve import check_texts, dialect_of
 
 
@@ -30,11 +30,12 @@ def named_networks(request: ImageRequest, facts: ModelFacts, files: AdapterFiles
 
     Raises:
         InputError: one is not here, or of a kind that is not applied, and the dialect is Gesso's own; in any dialect,
-            a file cannot be used as an adapter.
+            a file cannot be used as an adapter, or the prompt of the second pass names one that the first does not.
     """
     check_texts(request, facts)
     dialect = dialect_of(request, facts)
     found = take_networks(request.prompt, dialect)
+    request = _with_second(request, found, dialect)
     if found.prompt == request.prompt:
         return Named(request=request)
     strict = dialect is not PromptDialect.A1111
@@ -55,3 +56,19 @@ def named_networks(request: ImageRequest, facts: ModelFacts, files: AdapterFiles
             uses.append(use)
     changed = request.model_copy(update={"prompt": found.prompt, "adapters": tuple(uses)})
     return Named(request=changed, adapters=tuple(adapters), missing=tuple(missing))
+
+
+def _with_second(request: ImageRequest, first: NamedNetworks, dialect: PromptDialect) -> ImageRequest:
+    """Networks of the first prompt hold for the second pass too, whose prompt may name them once more."""
+    hires = request.hires
+    if hires is None or hires.prompt is None:
+        return request
+    second = take_networks(hires.prompt, dialect)
+    known = {tag for tag, _ in first.adapters} | {*first.unknown}
+    for tag in (*(tag for tag, _ in second.adapters), *second.unknown):
+        if tag not in known:
+            raise InputError(
+                f"The prompt of the second pass names a network that the first does not: `{tag}`",
+                hint="name it in the prompt of the first: it holds for both",
+            )
+    return request.model_copy(update={"hires": hires.model_copy(update={"prompt": second.prompt})})

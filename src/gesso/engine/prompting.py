@@ -58,6 +58,20 @@ def text_key(resolved: ResolvedImageRequest, states: Mapping[str, tuple[CallStat
     )
 
 
+def lasting_text(resolved: ResolvedImageRequest, *, made: int = 0) -> Hashable:
+    """What is read during all steps, to be compared with another; `None` where it changes.
+
+    Args:
+        made: steps of a pass before this one.
+    """
+    texts = (resolved.prompt, resolved.negative_prompt)
+    reading = read_prompts(*texts, dialect=resolved.dialect, steps=resolved.steps, made=made)
+    moments = list(reading.moments())
+    if len(moments) > 1:
+        return None
+    return moments[0].parts, tuple(part.weight for part in reading.parts), moments[0].negative
+
+
 def is_guided(resolved: ResolvedImageRequest, facts: ModelFacts) -> bool:
     """Whether the pipeline makes a second pass without the prompt.
 
@@ -66,8 +80,13 @@ def is_guided(resolved: ResolvedImageRequest, facts: ModelFacts) -> bool:
     return facts.guided(resolved.guidance, resolved.arguments, resolved.negative_prompt)
 
 
-def conditioning(model: HostedModel, resolved: ResolvedImageRequest, inversions: AppliedInversions) -> Conditioning:
+def conditioning(
+    model: HostedModel, resolved: ResolvedImageRequest, inversions: AppliedInversions, *, made: int = 0
+) -> Conditioning:
     """Embeddings for families whose conditioning the engine computes, else the text itself.
+
+    Args:
+        made: steps of a pass before this one, from which schedules of the prompt count on.
 
     Raises:
         InputError: the pipeline tokenizes by itself and would cut the prompt.
@@ -77,7 +96,8 @@ def conditioning(model: HostedModel, resolved: ResolvedImageRequest, inversions:
         return Conditioning(arguments=_texts(model, resolved))
     guided, worded = is_guided(resolved, model.facts), inversions.worded(model)
     encode = load_dotted(family.conditioning)
-    arguments, steering = encode_prompts(worded, resolved, encode, guided=guided, places=family.prompt_places)
+    places = family.prompt_places
+    arguments, steering = encode_prompts(worded, resolved, encode, guided=guided, places=places, made=made)
     denoisers = [name for name, role in family.components.items() if role is Role.DENOISER]
     return Conditioning(arguments=arguments, steering=dict.fromkeys(denoisers, steering) if steering else {})
 

@@ -119,6 +119,13 @@ def resolve(
     dialect = dialect_of(request, facts)
     weighting = _weighting(request, dialect)
     _check_prompts(request, facts, dialect, steps=steps, guidance=guidance)
+    hires = resolve_hires(
+        request, text_facts, size_px=(width, height), steps=steps, sampler=(sampler, schedule), guidance=guidance
+    )
+    if hires is not None:
+        texts = {"prompt": hires.prompt, "negative_prompt": hires.negative_prompt}
+        second = request.model_copy(update={name: text for name, text in texts.items() if text is not None})
+        _check_prompts(second, text_facts, dialect, steps=hires.steps, guidance=hires.guidance, made=steps)
     return ResolvedImageRequest(
         prompt=request.prompt,
         negative_prompt=request.negative_prompt or "",
@@ -137,14 +144,7 @@ def resolve(
         guidance_stop=1.0 if request.guidance_stop is None else request.guidance_stop,
         dynamic_thresholding=request.dynamic_thresholding,
         tiling=request.tiling,
-        hires=resolve_hires(
-            request,
-            text_facts,
-            size_px=(width, height),
-            steps=steps,
-            sampler=(sampler, schedule),
-            guidance=guidance,
-        ),
+        hires=hires,
         **asdict(chance),
         seed=request.seed if request.seed is not None else seed,
         count=request.count,
@@ -215,9 +215,9 @@ def _weighting(request: ImageRequest, dialect: PromptDialect) -> Weighting:
 
 
 def _check_prompts(
-    request: ImageRequest, facts: ModelFacts, dialect: PromptDialect, *, steps: int, guidance: float
+    request: ImageRequest, facts: ModelFacts, dialect: PromptDialect, *, steps: int, guidance: float, made: int = 0
 ) -> None:
-    reading = read_prompts(request.prompt, request.negative_prompt or "", dialect=dialect, steps=steps)
+    reading = read_prompts(request.prompt, request.negative_prompt or "", dialect=dialect, steps=steps, made=made)
     if reading.composed and not facts.guided(guidance, request.arguments, request.negative_prompt or ""):
         hint = f"use guidance above {facts.guided_above:g}"
         if facts.distilled:

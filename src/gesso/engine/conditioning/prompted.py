@@ -38,17 +38,21 @@ def encode_prompts(
     *,
     guided: bool,
     places: Mapping[str, str],
+    made: int = 0,
 ) -> tuple[dict[str, Any], Steering | None]:
     """Arguments of the pipeline, and what its denoiser is asked instead, where that differs.
 
     Args:
         encode: reads several texts; see `clip.encode_texts`.
         places: pipeline's name for what is encoded → path of the denoiser's argument.
+        made: steps of a pass before this one, from which schedules count on.
 
     Raises:
         InputError: a prompt, or a clip skip, that cannot be read.
     """
-    reading = read_prompts(resolved.prompt, resolved.negative_prompt, dialect=resolved.dialect, steps=resolved.steps)
+    reading = read_prompts(
+        resolved.prompt, resolved.negative_prompt, dialect=resolved.dialect, steps=resolved.steps, made=made
+    )
     texts = Texts(
         prompts=tuple(_different(part.entries) for part in reading.parts),
         negatives=_different(reading.negative) if guided else (),

@@ -1,5 +1,6 @@
 """The second pass of AUTOMATIC1111 and Forge ("Hires. fix")."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -15,6 +16,7 @@ from gesso.engine.hires.upscalers import upscaler_named
 _MARKS = ("Hires upscale", "Hires resize", "Hires upscaler")
 """One of these is written where there is a second pass."""
 _STRENGTH = "Denoising strength"
+_NETWORK = re.compile(r"<(?:lora|lyco):[^>]+>")
 _SAME = frozenset({"use same sampler", "use same scheduler", "use same checkpoint", "use same choices", "built-in"})
 _LATENT_PX = 8
 
@@ -99,10 +101,12 @@ def _is(name: str, read: Callable[[str], Any]) -> "_Rule":
     return lambda second, key, value, _: second.carry(key, value, **{name: read(value)})
 
 
-def _text(text: str) -> str:
-    if "<lora:" in text:
+def _prompt(second: _Pass, key: str, value: str, _: str) -> None:
+    """There each pass has the networks that its own prompt names."""
+    first, own = (set(_NETWORK.findall(text)) for text in (second.ledger.fields.get("prompt", ""), value))
+    if own - first:
         raise ValueError("the second pass has the networks of the first, and its prompt")
-    return text
+    second.carry(key, value, "" if own == first else "networks of the first prompt hold for both passes", prompt=value)
 
 
 _Rule = Callable[[_Pass, str, str, str], None]
@@ -116,7 +120,7 @@ _RULES: Mapping[str, _Rule] = MappingProxyType(
         "Hires sampler": _sampler,
         "Hires schedule type": _schedule,
         "Hires CFG Scale": _is("guidance", between(number, 0, 1000)),
-        "Hires prompt": _is("prompt", _text),
-        "Hires negative prompt": _is("negative_prompt", _text),
+        "Hires prompt": _prompt,
+        "Hires negative prompt": _is("negative_prompt", str),
     }
 )

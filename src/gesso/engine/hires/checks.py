@@ -40,11 +40,6 @@ def resolve_hires(
         return None
     second = facts_for(facts, Task.IMAGE_TO_IMAGE)
     _check_numbers(hires)
-    if any("<lora:" in (text or "") for text in (hires.prompt, hires.negative_prompt)):
-        raise InputError(
-            "The prompt of the second pass names a network",
-            hint="name it in the prompt of the first: it holds for both",
-        )
     width, height = _size(hires, second, size_px)
     named = resolve_sampler(
         hires.sampler or sampler[0],

@@ -59,8 +59,13 @@ class PromptReading:
             yield from part.entries
 
 
-def read_prompts(prompt: str, negative_prompt: str, *, dialect: PromptDialect, steps: int) -> PromptReading:
+def read_prompts(
+    prompt: str, negative_prompt: str, *, dialect: PromptDialect, steps: int, made: int = 0
+) -> PromptReading:
     """How the two are read.
+
+    Args:
+        made: steps of a pass before this one; see `Schedule.last_step`.
 
     Raises:
         InputError: too many brackets inside each other, too many parts or texts, or a weight that is out of range.
@@ -68,9 +73,11 @@ def read_prompts(prompt: str, negative_prompt: str, *, dialect: PromptDialect, s
     tree = parse(prompt, dialect)
     if len(tree.parts) > MAX_PARTS:
         raise InputError(f"The prompt has {len(tree.parts)} parts joined by AND", hint=f"use {MAX_PARTS} at most")
-    parts = tuple(PartReading(weight=part.factor, entries=entries(part.inside, steps, dialect)) for part in tree.parts)
+    parts = tuple(
+        PartReading(weight=part.factor, entries=entries(part.inside, steps, dialect, made=made)) for part in tree.parts
+    )
     (negative,) = parse(negative_prompt, dialect, negative=True).parts
-    reading = PromptReading(parts=parts, negative=entries(negative.inside, steps, dialect))
+    reading = PromptReading(parts=parts, negative=entries(negative.inside, steps, dialect, made=made))
     _check_weights([part.weight for part in parts])
     _check_weights(piece.weight for entry in reading._entries() for section in entry.sections for piece in section)
     return reading

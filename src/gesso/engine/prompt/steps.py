@@ -40,14 +40,17 @@ class _Run:
     weight: float = 1.0
 
 
-def entries(sequence: Sequence, steps: int, dialect: PromptDialect) -> tuple[Entry, ...]:
+def entries(sequence: Sequence, steps: int, dialect: PromptDialect, *, made: int = 0) -> tuple[Entry, ...]:
     """The text of each of `steps` steps, from the first on; as few entries as there are changes.
+
+    Args:
+        made: steps of a pass before this one; see `Schedule.last_step`.
 
     Raises:
         InputError: the text changes more often than is read.
     """
     lengths = {len(node.choices) for node in _nodes(sequence) if isinstance(node, Alternation)}
-    switches = {node.last_step(steps) for node in _nodes(sequence) if isinstance(node, Schedule)}
+    switches = {node.last_step(steps, made) for node in _nodes(sequence) if isinstance(node, Schedule)}
     ends = sorted({end for end in switches if end >= 1} | {steps})
     period = lcm(*lengths)
     found: list[Entry] = []
@@ -62,7 +65,7 @@ def entries(sequence: Sequence, steps: int, dialect: PromptDialect) -> tuple[Ent
                         f"The prompt has more than {MAX_TEXTS} different texts during its {steps} steps",
                         hint="let fewer alternations of different lengths meet",
                     )
-                known[place] = sections_at(sequence, step, steps, dialect)
+                known[place] = sections_at(sequence, step, steps, dialect, made=made)
             if found and found[-1].sections == known[place]:
                 found[-1] = Entry(step, known[place])
             else:
@@ -71,9 +74,9 @@ def entries(sequence: Sequence, steps: int, dialect: PromptDialect) -> tuple[Ent
     return tuple(found)
 
 
-def sections_at(sequence: Sequence, step: int, steps: int, dialect: PromptDialect) -> Sections:
-    """The text of step `step` of `steps`, from 1."""
-    reader = _Reader(step=step, steps=steps, replacing=dialect is PromptDialect.COMFYUI)
+def sections_at(sequence: Sequence, step: int, steps: int, dialect: PromptDialect, *, made: int = 0) -> Sections:
+    """The text of step `step` of `steps`, from 1, after `made` ones of a pass before."""
+    reader = _Reader(step=step, steps=steps, made=made, replacing=dialect is PromptDialect.COMFYUI)
     sections: list[list[Piece]] = [[]]
     broken = False
     for run in reader.runs(sequence):
@@ -110,6 +113,7 @@ class _Reader:
 
     step: int
     steps: int
+    made: int
     replacing: bool
     """Weights that were written replace those around them, as in ComfyUI; else all of them multiply."""
 
@@ -125,7 +129,9 @@ class _Reader:
                 case Emphasis():
                     yield from self._weighted(node, around)
                 case Schedule(before=before, after=after):
-                    yield from self.runs((before or ()) if self.step <= node.last_step(self.steps) else after, around)
+                    yield from self.runs(
+                        (before or ()) if self.step <= node.last_step(self.steps, self.made) else after, around
+                    )
                 case Alternation(choices=choices):
                     yield from self.runs(choices[(self.step - 1) % len(choices)], around)
                 case _:  # a tag is no text

@@ -85,13 +85,15 @@ class Schedule:
     when: str
     """As written, from the colon on."""
 
-    def last_step(self, steps: int) -> int:
+    def last_step(self, steps: int, made: int = 0) -> int:
         """The last step, from 1, with `before`; 0 if there is none.
 
-        A number with a decimal point is a share of the steps, one without is a step.
+        A number with a decimal point is a share of the steps, one without is a step. In a second pass, before which
+        `made` steps were made, steps are counted on, and shares of it are 1 to 2, as AUTOMATIC1111 does.
         """
         value = number_of(self.when)
-        return int(max(0, min(steps, value * steps if "." in self.when else value)))
+        last = (value - (made > 0)) * steps if "." in self.when else value - made
+        return int(max(0, min(steps, last)))
 
     def __str__(self) -> str:
         before = "" if self.before is None else f"{written(self.before)}:"

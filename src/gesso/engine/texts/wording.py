@@ -4,13 +4,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from gesso.core.errors import InputError
-from gesso.core.requests import MAX_SEED, ImageRequest, PictureWords, PromptDialect, ResolvedImageRequest
+from gesso.core.requests import MAX_SEED, HiresPass, ImageRequest, PictureWords, PromptDialect, ResolvedImageRequest
 from gesso.engine.facts import ModelFacts
-from gesso.engine.prompt.choices import Template, parse_template
+from gesso.engine.prompt.choices import parse_template
 from gesso.engine.prompt.choosing import Chooser, check_names, has_choices
 from gesso.engine.resolve import check_ranges, check_texts, dialect_of
 from gesso.engine.texts.styles import Styles, styled
-from gesso.engine.texts.wildcards import Lookup, Wildcards
+from gesso.engine.texts.wildcards import Wildcards
 
 MAX_CHOSEN = 10_000
 """Pictures of a request whose texts are chosen: all of them are, before the first is made."""
@@ -22,6 +22,14 @@ class Wording:
 
     prompt: str
     negative_prompt: str
+    second_prompt: str | None = None
+    """Of a second pass that has one of its own."""
+    second_negative_prompt: str | None = None
+
+    def each(self, become: Callable[[str, str], str]) -> "Wording":
+        """With another text for each that there is. `become`: which one it is, and the text, to the other text."""
+        texts = {name: text for name, text in vars(self).items() if text is not None}
+        return Wording(**{name: become(name, text) for name, text in texts.items()})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,32 +53,34 @@ def wordings(
         UnknownNameError: a style or a wildcard that is not here, whether it would be chosen or not.
         InputError: choices that cannot be made, or a seed for them where nothing is chosen.
     """
-    named = styles.named(request.styles)
-    prompt = styled(request.prompt, [style.prompt for style in named])
-    negative = styled(request.negative_prompt or "", [style.negative_prompt for style in named])
+    asked = _styled(request, styles)
     dynamic = dialect is PromptDialect.GESSO if request.dynamic is None else request.dynamic
-    templates = [parse_template(text) for text in (prompt, negative)] if dynamic else []
-    if not any(has_choices(template) for template in templates):
+    templates = {text: parse_template(text) for text in vars(asked).values() if dynamic and text is not None}
+    if not any(has_choices(template) for template in templates.values()):
         if request.wildcard_seed is not None:
             raise InputError(
                 f"Wildcard seed {request.wildcard_seed} has no effect: nothing in the prompts is chosen",
                 hint="leave it out, or write `{a|b}` or `__name__`"
                 + ("" if dynamic else f"; the dialect `{dialect}` reads these with `--dynamic` only"),
             )
-        return Wordings(texts=(Wording(prompt, negative),), dynamic=False)
+        return Wordings(texts=(asked,), dynamic=False)
     if request.count > MAX_CHOSEN:
         raise InputError(
             f"{request.count:,} pictures of one request would each choose their texts",
             hint=f"ask for {MAX_CHOSEN:,} at most at a time",
         )
     lookup = wildcards.lookup()
-    for template in templates:
+    for template in templates.values():
         check_names(template, lookup)
     unescape = dialect in (PromptDialect.PLAIN, PromptDialect.COMFYUI)
-    texts = [
-        _chosen(templates, lookup, seed=seed_of(request, index, seed), unescape=unescape)
-        for index in range(request.count)
-    ]
+
+    def chosen(index: int) -> Wording:
+        own = seed_of(request, index, seed)
+        return asked.each(
+            lambda name, text: Chooser(lookup, seed=own, what=_CHOSEN_AS[name], unescape=unescape).text(templates[text])
+        )
+
+    texts = [chosen(index) for index in range(request.count)]
     return Wordings(texts=tuple(texts) if len(set(texts)) > 1 else (texts[0],), dynamic=True)
 
 
@@ -82,12 +92,23 @@ def seed_of(request: ImageRequest, index: int, seed: int) -> int:
     return seed if request.variation_strength else (seed + index) % (MAX_SEED + 1)
 
 
-def _chosen(templates: list[Template], lookup: Lookup, *, seed: int, unescape: bool) -> Wording:
-    texts = (
-        Chooser(lookup, seed=seed, what=what, unescape=unescape).text(template)
-        for what, template in zip(("prompt", "negative prompt"), templates, strict=True)
+_CHOSEN_AS = {
+    "prompt": "prompt",
+    "negative_prompt": "negative prompt",
+    "second_prompt": "prompt",
+    "second_negative_prompt": "negative prompt",
+}
+"""The first choice of a second pass's prompt is made as the first choice of the prompt, and so on."""
+
+
+def _styled(request: ImageRequest, styles: Styles) -> Wording:
+    named, second = styles.named(request.styles), request.hires or HiresPass()
+    asked = Wording(request.prompt, request.negative_prompt or "", second.prompt, second.negative_prompt)
+    return asked.each(
+        lambda name, text: styled(
+            text, [style.negative_prompt if name.endswith("negative_prompt") else style.prompt for style in named]
+        )
     )
-    return Wording(*texts)
 
 
 Decide = Callable[[ImageRequest, bool], ResolvedImageRequest]
@@ -137,9 +158,12 @@ class Worder:
 
 
 def _worded(request: ImageRequest, text: Wording) -> ImageRequest:
-    if (request.prompt, request.negative_prompt or "") == (text.prompt, text.negative_prompt):
+    if (request.prompt, request.negative_prompt or "") != (text.prompt, text.negative_prompt):
+        request = request.model_copy(update={"prompt": text.prompt, "negative_prompt": text.negative_prompt})
+    if request.hires is None:
         return request
-    return request.model_copy(update={"prompt": text.prompt, "negative_prompt": text.negative_prompt})
+    texts = {"prompt": text.second_prompt, "negative_prompt": text.second_negative_prompt}
+    return request.model_copy(update={"hires": request.hires.model_copy(update=texts)})
 
 
 def _words(resolved: ResolvedImageRequest) -> PictureWords:
