@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any
 
 from gesso.core.errors import UnknownNameError
-from gesso.engine.foreign.numbers import between, number, whole
+from gesso.engine.foreign.numbers import LATENT_PX, MAX_STEPS, between, number, whole
 from gesso.engine.foreign.numbers import size as parse_size
 from gesso.engine.foreign.samplers import of_automatic1111
 from gesso.engine.foreign.values import Ledger
@@ -18,7 +18,6 @@ _MARKS = ("Hires upscale", "Hires resize", "Hires upscaler")
 _STRENGTH = "Denoising strength"
 _NETWORK = re.compile(r"<(?:lora|lyco):[^>]+>")
 _SAME = frozenset({"use same sampler", "use same scheduler", "use same checkpoint", "use same choices", "built-in"})
-_LATENT_PX = 8
 
 
 @dataclass
@@ -60,10 +59,10 @@ def _scale(second: _Pass, key: str, value: str, size: str) -> None:
         sides = [int(side * scale) for side in parse_size(size)]
     except ValueError:
         sides = list[int]()
-    if all(side % _LATENT_PX == 0 for side in sides):
+    if all(side % LATENT_PX == 0 for side in sides):
         second.carry(key, value, scale=scale)
         return
-    width, height = (side // _LATENT_PX * _LATENT_PX for side in sides)
+    width, height = (side // LATENT_PX * LATENT_PX for side in sides)
     second.carry(key, value, f"it was rounded down to {width}x{height}", width=width, height=height)
 
 
@@ -72,7 +71,7 @@ def _resize(second: _Pass, key: str, value: str, _: str) -> None:
     if len(sides) != 2:
         raise ValueError("it is no size")
     named: dict[str, Any] = dict(zip(("width", "height"), sides, strict=True))
-    second.carry(key, value, **{name: side // _LATENT_PX * _LATENT_PX for name, side in named.items() if side})
+    second.carry(key, value, **{name: side // LATENT_PX * LATENT_PX for name, side in named.items() if side})
 
 
 def _upscaler(second: _Pass, key: str, value: str, _: str) -> None:
@@ -115,7 +114,7 @@ _RULES: Mapping[str, _Rule] = MappingProxyType(
         "Hires upscale": _scale,
         "Hires resize": _resize,
         "Hires upscaler": _upscaler,
-        "Hires steps": _is("steps", between(whole, 1, 10_000)),
+        "Hires steps": _is("steps", between(whole, 1, MAX_STEPS)),
         _STRENGTH: _is("strength", between(number, 0.01, 1)),
         "Hires sampler": _sampler,
         "Hires schedule type": _schedule,

@@ -1,5 +1,6 @@
 """Values as other programs write them. A text that is not exactly such a value is none: `ValueError` says why."""
 
+import math
 import re
 from collections.abc import Callable
 from typing import Any
@@ -7,6 +8,10 @@ from typing import Any
 from gesso.core.requests import MAX_SEED
 
 Reader = Callable[[str], Any]
+
+MAX_STEPS = 10_000
+LATENT_PX = 8
+"""Pixels of a latent; the programs round sizes down to whole ones."""
 
 _WHOLE = re.compile(r"[+-]?[0-9]{1,20}(\.0*)?")
 _NUMBER = re.compile(r"[+-]?([0-9]{1,20}(\.[0-9]*)?|\.[0-9]+)(e[+-]?[0-9]{1,3})?", re.IGNORECASE)
@@ -64,3 +69,29 @@ def flag(text: str) -> bool:
         return _FLAGS[text.strip().lower()]
     except KeyError:
         raise ValueError("it is neither true nor false") from None
+
+
+# --- numbers that were read already, as JSON has them
+
+
+def whole_number(value: Any, least: int, most: int) -> int:
+    """A whole number, which may be written as `20.0`."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not float(value).is_integer():
+        raise ValueError("it is no whole number")
+    if not least <= value <= most:
+        raise ValueError(f"it is not between {least} and {most}")
+    return int(value)
+
+
+def real_number(value: Any, least: float, most: float) -> float:
+    """A number; nothing infinite."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError("it is no number")
+    if not least <= value <= most:
+        raise ValueError(f"it is not between {least:g} and {most:g}")
+    return float(value)
+
+
+def is_near(value: Any, usual: float) -> bool:
+    """Whether a number is `usual`, as far as one that was rounded by hand can say."""
+    return isinstance(value, int | float) and math.isclose(value, usual, rel_tol=1e-4)

@@ -8,60 +8,15 @@ from typing import Any
 
 from gesso.core.requests import MAX_SEED, NoiseSource, PromptDialect, Weighting
 from gesso.engine.foreign.hires import carry_hires
-from gesso.engine.foreign.numbers import Reader, between, flag, number, seed, size, whole
+from gesso.engine.foreign.numbers import LATENT_PX, MAX_STEPS, Reader, between, flag, number, seed, size, whole
+from gesso.engine.foreign.origin import Origin
 from gesso.engine.foreign.samplers import of_automatic1111
-from gesso.engine.foreign.values import Ledger, NamedModel, Program
+from gesso.engine.foreign.values import BEGUN, Ledger, NamedModel, Program
 from gesso.engine.infotext import EMPHASIS, TILINGS, Infotext
 
-MAX_STEPS = 10_000
-LATENT_PX = 8
-"""Pixels of a latent; AUTOMATIC1111 rounds sizes down to whole ones."""
-
-_FIRST_WITH_SCHEDULES = (1, 9)
-"""The version that has schedules apart from samplers, and always writes them."""
-_VERSION = re.compile(r"(?P<forge>f[\w.]*?)?v(?P<major>\d+)\.(?P<minor>\d+)")
-_FORGE = re.compile(r"f\d|neo|classic|forge", re.IGNORECASE)
 _WEIGHTED = re.compile(r"(?<!\\)[(\[]")
 
-_OLD = "no version is written: read as an old AUTOMATIC1111 would have meant it"
 
-
-@dataclass(frozen=True, kw_only=True)
-class Origin:
-    """Which program wrote a text."""
-
-    program: Program
-    version: str | None = None
-    says_schedules: bool = True
-    note: str = ""
-    """What was assumed of it."""
-
-
-def origin_of(pairs: Mapping[str, str]) -> Origin:
-    """The program, by what it calls itself; AUTOMATIC1111 has not always done so."""
-    version = pairs.get("Version")
-    if pairs.get("App") == "SD.Next":
-        return Origin(program=Program.SDNEXT, version=version)
-    if version is None:
-        app = pairs.get("App")
-        if app is not None or not pairs.keys() >= _BASIC:
-            return Origin(program=Program.OTHER, version=app)
-        return Origin(program=Program.AUTOMATIC1111, says_schedules="Schedule type" in pairs, note=_OLD)
-    if version.startswith("Gesso"):
-        return Origin(program=Program.GESSO, version=version.removeprefix("Gesso").strip() or None)
-    if version.startswith("ComfyUI"):
-        return Origin(program=Program.COMFYUI)
-    found = _VERSION.match(version)
-    if found is not None:
-        program = Program.FORGE if found["forge"] else Program.AUTOMATIC1111
-        says = (int(found["major"]), int(found["minor"])) >= _FIRST_WITH_SCHEDULES
-        return Origin(program=program, version=version, says_schedules=says)
-    if _FORGE.match(version):
-        return Origin(program=Program.FORGE, version=version)
-    return Origin(program=Program.OTHER, version=version)
-
-
-_BASIC = frozenset({"Steps", "Sampler", "Seed"})
 _FAMILY = frozenset({Program.AUTOMATIC1111, Program.FORGE})
 
 
@@ -301,7 +256,6 @@ _USUAL = frozenset(
 """What is so anyway."""
 
 DENOISING = "Denoising strength"
-_BEGUN = "the picture that it began with is not in the file, `--image` gives it"
 _WHY: tuple[tuple[str, str], ...] = (
     (r"ADetailer|Detailer|Face restoration|GFPGAN|CodeFormer", "faces are not worked over"),
     (r"ControlNet|T2I", "control pictures are not in the file"),
@@ -310,7 +264,7 @@ _WHY: tuple[tuple[str, str], ...] = (
         "a second pass is not made",
     ),
     (r"Refiner", "no refiner takes over"),
-    (r"Mask|Masked|Inpaint|Init image|Conditional mask|Image CFG|Resize|Extra noise|Noise multiplier", _BEGUN),
+    (r"Mask|Masked|Inpaint|Init image|Conditional mask|Image CFG|Resize|Extra noise|Noise multiplier", BEGUN),
     (r"Token merging|ToMe|ToDo|HyperTile|Hypertile", "every token is computed here"),
     (r"Module \d|TE\b", "text encoders and VAE are the model's own; `--part` and `--vae` set others"),
     (r"Seed resize", "the noise of another size is not placed in this one"),
@@ -329,7 +283,7 @@ _WHY: tuple[tuple[str, str], ...] = (
 def _why(key: str, pairs: Mapping[str, str]) -> str:
     if key == DENOISING:
         hires = any(other.startswith(("Hires", "First pass")) for other in pairs)
-        return "a second pass is not made" if hires else _BEGUN
+        return "a second pass is not made" if hires else BEGUN
     for pattern, why in _WHY:
         if re.match(pattern, key):
             return why

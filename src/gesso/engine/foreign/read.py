@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from gesso.engine import infotext
-from gesso.engine.foreign import comfyui, pairs, sdnext
-from gesso.engine.foreign.graph import Graph, graph_of
+from gesso.engine.foreign import pairs, sdnext
+from gesso.engine.foreign.comfyui import carry as comfyui
+from gesso.engine.foreign.comfyui.graph import Graph, graph_of
+from gesso.engine.foreign.comfyui.workflow import graph_of_workflow
+from gesso.engine.foreign.origin import origin_of
 from gesso.engine.foreign.values import ForeignRecipe, Ledger, Program
-from gesso.engine.foreign.workflow import graph_of_workflow
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +45,7 @@ def read_texts(texts: ForeignTexts) -> ForeignRecipe | None:
 def read_parameters(text: str) -> ForeignRecipe:
     """The recipe of a `parameters` text. Never fails: what is not understood is prompt."""
     said = infotext.parse(text)
-    origin = pairs.origin_of(said.pairs)
+    origin = origin_of(said.pairs)
     ledger = Ledger()
     model = sdnext.carry(said, ledger) if origin.program is Program.SDNEXT else pairs.carry(said, origin, ledger)
     pairs.carry_rest(said, ledger)

@@ -3,9 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from pathlib import PurePosixPath
 from typing import Any
 
 from gesso.core.requests import ImageRequest
+
+BEGUN = "the picture that it began with is not in the file, `--image` gives it"
+"""Why what hangs on it is left out."""
 
 
 class Program(StrEnum):
@@ -181,3 +185,10 @@ def shortened(text: str, most: int = 80) -> str:
     """`text` on a line, cut where it is long."""
     line = " ".join(text.split())
     return line if len(line) <= most else f"{line[: most - 1]}…"
+
+
+def file_name(value: object) -> str:
+    """`sd/toy.safetensors` as a name here: no ending, folders with `/`."""
+    path = PurePosixPath(str(value).replace("\\", "/"))
+    known = path.suffix.lower() in {".safetensors", ".ckpt", ".pt", ".pth", ".bin", ".gguf", ".sft"}
+    return str(path.with_suffix("")) if known else str(path)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from gesso.engine.foreign.graph import MOST_NODES, Graph, Link, Node
+from gesso.engine.foreign.comfyui.graph import MOST_NODES, Graph, Link, Node
 
 _NEXT_SEED = "control_after_generate"
 _KSAMPLER = ("seed", _NEXT_SEED, "steps", "cfg", "sampler_name", "scheduler", "denoise")
