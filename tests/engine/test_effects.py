@@ -59,7 +59,7 @@ def test_the_picture_of_the_readme_comes_out_right_for_19_of_20_seeds(studio: St
 
 @pytest.mark.parametrize("sampler", sorted(set(names_for(flow=False)) - FEW_STEPS))
 def test_with_every_sampler_the_picture_shows_what_was_asked(studio: Studio, sampler: str) -> None:
-    (picture,) = pictures(studio, [{"sampler": sampler}])
+    (picture,) = pictures(studio, [{"sampler": sampler, "steps": 10}])
     assert score(picture).all_right
 
 
@@ -94,13 +94,13 @@ def test_pictures_of_other_prompts_beside_it_leave_a_picture_what_it_is(studio: 
 
 @pytest.mark.parametrize("precision", [Precision.BFLOAT16, Precision.FLOAT32])
 def test_half_the_precision_shows_the_same_facts(studio: Studio, precision: Precision) -> None:
-    (picture,) = pictures(studio, [{"precision": precision}])
+    (picture,) = pictures(studio, [{"precision": precision, "steps": 8}])
     assert score(picture).all_right
 
 
 def test_a_word_of_the_prompt_that_is_changed_changes_that_fact_and_no_other(studio: Studio) -> None:
     changed = PROMPT.replace("teal", "yellow").replace("white", "purple")
-    (picture,) = pictures(studio, [{"prompt": changed, "seed": 1}])
+    (picture,) = pictures(studio, [{"prompt": changed, "seed": 1, "steps": 6}])
     wrong = {fact.kind for fact in score(picture, PROMPT).facts if not fact.right}
     assert {Kind.BACKGROUND, Kind.COLOUR} <= wrong
     assert Kind.NUMBER not in wrong
@@ -109,7 +109,11 @@ def test_a_word_of_the_prompt_that_is_changed_changes_that_fact_and_no_other(stu
 
 def test_a_variation_keeps_the_facts_and_moves_the_picture(studio: Studio) -> None:
     whole, *varied = pictures(
-        studio, [{}, *({"variation_seed": 9, "variation_strength": strength} for strength in (0.1, 0.3, 0.6))]
+        studio,
+        [
+            {"steps": 8},
+            *({"steps": 8, "variation_seed": 9, "variation_strength": strength} for strength in (0.1, 0.3, 0.6)),
+        ],
     )
     assert all(score(picture).all_right for picture in varied)
     distances = [studios.mean_distance(whole, picture) for picture in varied]
