@@ -6,16 +6,20 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 
 import inversions
 import studios
 import zoo
+from effects import Effect
 from gesso.core.errors import InputError, UnknownNameError
 from gesso.core.requests import ImageRequest
 from gesso.engine.handle import Result
 from gesso.engine.replay import Verdict, replay
 from gesso.engine.studio import Studio
+from gesso.primer.reading import UnreadableError, read
 
+COLOURS = ("red", "blue", "green", "purple")
 PROMPT = "a {red|blue|green} {cat|dog} on __ground__"
 
 
@@ -40,6 +44,14 @@ def request(prompt: str = PROMPT, **fields: Any) -> ImageRequest:
     return ImageRequest(prompt=prompt, **given | fields)
 
 
+def colours(image: Image.Image) -> set[str | None]:
+    """Of the things in a picture of the primer's world."""
+    try:
+        return {thing.colour for thing in read(image).things}
+    except UnreadableError:
+        return set()
+
+
 def made(studio: Studio, *arguments: Any, journal: Path | None = None, **fields: Any) -> Result:
     return studio.submit(request(*arguments, **fields), journal=journal).result(100)
 
@@ -61,6 +73,22 @@ def test_each_picture_reads_what_its_own_seed_chooses_and_is_made_again_of_that(
         assert again.recipes[0].resolved.prompt == picture.recipe.resolved.prompt
     plain = made(studio, texts[2], seed=9, negative_prompt=result.recipes[2].resolved.negative_prompt)
     assert studios.distance(plain.images[0], result.images[2]) < 1e-2
+
+
+def test_pictures_show_the_colour_that_a_wildcard_chose_for_them(studio: Studio, effect: Effect) -> None:
+    Path("wildcards/colour.txt").write_text("\n".join(COLOURS))
+    asked = ImageRequest(prompt="a large __colour__ heart on a white background", count=8, seed=1, steps=8)
+    result = studio.submit(asked).result(100)
+    chosen = [recipe.resolved.prompt.split()[2] for recipe in result.recipes]
+    assert {*chosen} <= {*COLOURS}
+    assert len({*chosen}) >= 3
+    shown = [colour in colours(image) for colour, image in zip(chosen, result.images, strict=True)]
+    effect(
+        "Pictures that show the colour that a wildcard chose for them, as their recipes say; share of 8",
+        sum(shown) / len(shown),
+        least=0.8,
+        pictures=dict(zip(chosen, result.images, strict=True)),
+    )
 
 
 def test_a_picture_is_replayed_with_its_own_text(studio: Studio, tmp_path: Path) -> None:
