@@ -26,5 +26,6 @@ def _matched(values: NDArray[np.uint8], wanted: NDArray[np.uint8]) -> NDArray[np
     """`values`, each replaced by the one of equal rank in `wanted`. a and b are stored as signed bytes."""
     own, other = (array.view(np.int8).astype(np.int16) + 128 for array in (values, wanted))
     shares = [np.cumsum(np.bincount(array.ravel(), minlength=256)) / array.size for array in (own, other)]
-    levels = np.interp(shares[0], shares[1], np.arange(256))
+    there = np.unique(other)  # shares do not grow at values that are not, and could not be turned round
+    levels = np.interp(shares[0], shares[1][there], there)
     return (np.round(levels[own]) - 128).astype(np.int8).view(np.uint8)
