@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gesso.core.requests import Inpaint, ResolvedInpaint
 from gesso.engine.foreign.read import read_parameters
 from gesso.engine.infotext import NEGATIVE, parse, write
 from recipes import recipe
@@ -21,6 +22,35 @@ def test_the_text_is_written_as_automatic1111_writes_it() -> None:
         "Steps: 20, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 7.0, Seed: 42, Size: 512x768, "
         "Model hash: 0123456789, Model: toy, Clip skip: 2, RNG: CPU, CFG rescale: 0.7, Version: Gesso 0.1.0"
     )
+
+
+@pytest.mark.parametrize(
+    ("inpaint", "written"),
+    [
+        (None, ""),
+        ({}, ""),
+        (
+            {"invert": True, "blur": 4.0, "only_masked": True, "fill": "noise"},
+            ", Mask mode: Inpaint not masked, Mask blur: 4, Inpaint area: Only masked, Masked area padding: 32, "
+            "Masked content: latent noise",
+        ),
+        ({"fill": "blur", "blur": 1.5}, ", Mask blur: 1.5, Masked content: fill"),
+    ],
+)
+def test_what_a_picture_began_with_is_written_as_automatic1111_writes_it(
+    inpaint: dict[str, Any] | None, written: str
+) -> None:
+    picture = {"source": "/pictures/cat.png", "sha256": "0" * 64}
+    mask = None if inpaint is None else Inpaint.model_validate({"mask": "mask.png"} | inpaint)
+    resolved = None if mask is None else ResolvedInpaint.model_validate(dict(mask) | {"mask": picture})
+    text = write(recipe(image=picture, strength=0.6, inpaint=resolved, noise_source="cpu"))
+    assert f"Model: toy, Denoising strength: 0.6, RNG: CPU{written}, Version: Gesso" in text
+    assert read_parameters(text).fields.get("hires") is None
+
+
+def test_the_strength_of_what_reads_pictures_whole_is_not_written() -> None:
+    picture = {"source": "/pictures/cat.png", "sha256": "0" * 64}
+    assert "Denoising" not in write(recipe(image=picture, pipeline="FluxKontextPipeline"))
 
 
 def test_what_was_not_used_is_not_written() -> None:

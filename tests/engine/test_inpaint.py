@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw
 
 import studios
 import zoo
+from effects import Effect
 from gesso.core.errors import InputError
 from gesso.core.requests import ImageRequest
 from gesso.engine.pictures import read_recipe
@@ -112,17 +113,24 @@ def test_outside_every_kind_of_mask_each_byte_stays(
     assert changed(source, made)[inside].mean() > 0.5
 
 
-def test_a_gray_mask_lets_change_as_much_as_it_is_light(studio: Studio, tmp_path: Path) -> None:
-    (source,) = studio.generate(BACKGROUND, seed=1, steps=8).images
+def test_a_gray_mask_lets_change_as_much_as_it_is_light(studio: Studio, tmp_path: Path, effect: Effect) -> None:
+    (source,) = studio.generate(BACKGROUND, seed=1, steps=4).images
     source.save(tmp_path / "source.png")
-    distances = []
-    for gray in (40, 255):
+    pictures = {"the source": source}
+    for gray in (40, 100, 150, 255):
         mask = mask_file(tmp_path / f"{gray}.png", (0, 0, SIDE, SIDE), gray=gray)
-        asked = {"mask": str(mask), "soft": True}
-        made = studio.generate(STAR, seed=2, steps=8, image=str(tmp_path / "source.png"), inpaint=asked).images[0]
-        distances.append(studios.mean_distance(source, made))
+        asked: dict[str, Any] = {"image": str(tmp_path / "source.png"), "inpaint": {"mask": str(mask), "soft": True}}
+        (pictures[f"gray {gray}"],) = studio.generate(
+            "a red star on a white background", seed=101, steps=4, **asked
+        ).images
+    distances = [studios.mean_distance(source, made) for made in list(pictures.values())[1:]]
     assert distances == sorted(distances)
-    assert distances[-1] > 1.2 * distances[0]
+    effect(
+        "A gray mask lets change as much as it is light: white further from the source than gray 100, by a factor of",
+        distances[-1] / distances[1],
+        least=1.3,
+        pictures=pictures,
+    )
 
 
 def beyond(studio: Studio, folder: Path, seeds: range) -> tuple[float, int]:

@@ -1,9 +1,11 @@
 """How a picture that is given is read: turned as its camera says, laid on white, its colours kept in mind."""
 
+import struct
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+import pytest
+from PIL import Image, ImageCms
 
 from gesso.core.requests import Resize
 from gesso.engine.edit.colours import with_colours_of
@@ -44,3 +46,53 @@ def test_a_cast_of_colour_is_taken_back() -> None:
     cast = Image.fromarray((values + np.array([50, 0, 0])).astype(np.uint8))
     means = np.asarray(with_colours_of(source, cast)).reshape(-1, 3).mean(0)
     assert means.max() - means.min() < 6
+
+
+def wide_gamut() -> bytes:
+    """An ICC profile like that of Adobe RGB: made of the file that Pillow makes for sRGB, with other primaries."""
+    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    colours = {
+        b"rXYZ": (0.60974, 0.31111, 0.01947),
+        b"gXYZ": (0.20528, 0.62567, 0.06087),
+        b"bXYZ": (0.14919, 0.06322, 0.74457),
+    }
+    for number in range(struct.unpack_from(">I", profile, 128)[0]):
+        name, offset, _ = struct.unpack_from(">4sII", profile, 132 + 12 * number)
+        if name in colours:
+            struct.pack_into(">3i", profile, offset + 8, *(round(value * 65536) for value in colours[name]))
+    return bytes(profile)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "P"])
+def test_colours_are_those_that_the_profile_of_the_picture_means(mode: str, tmp_path: Path) -> None:
+    path = str(tmp_path / "wide.png")
+    plain = Image.new("RGB", (4, 4), (120, 200, 80))
+    (plain.quantize() if mode == "P" else plain.convert(mode)).save(path, icc_profile=wide_gamut())
+    red, green, blue = np.asarray(read_source(path).image)[0, 0].astype(int)
+    assert green >= 200  # a green of a wide gamut is a stronger one in sRGB
+    assert red < 110
+    assert blue < 75
+    assert read_mask(path).image.getpixel((0, 0)) == (120, 200, 80)
+
+
+def test_the_bytes_of_a_picture_in_srgb_stay(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).integers(0, 256, (64, 64, 3)).astype(np.uint8)
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    Image.fromarray(values).save(tmp_path / "usual.png", icc_profile=profile)
+    assert np.array_equal(np.asarray(read_source(str(tmp_path / "usual.png")).image), values)
+
+
+@pytest.mark.rough(
+    "pictures",
+    tried="a picture whose colour profile is damaged, as input",
+    happens="its colours are taken for sRGB",
+    told="a warning that names the file",
+)
+@pytest.mark.parametrize("profile", [b"none", wide_gamut()[:200], wide_gamut().replace(b"RGB XYZ", b"GRAYXYZ")])
+def test_a_damaged_profile_is_one_warning(profile: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "photo.png"
+    Image.new("RGB", (64, 64), (120, 200, 80)).save(path, icc_profile=profile)
+    read = read_source(str(path))
+    assert read.image.getpixel((0, 0)) == (120, 200, 80)
+    assert read.warnings == (f"The colour profile of `{path}` is damaged: its colours were taken for sRGB",)
+    assert "\n" not in read.warnings[0]

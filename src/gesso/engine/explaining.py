@@ -11,6 +11,8 @@ from gesso.core.requests import ResolvedAdapter, ResolvedImageRequest
 from gesso.engine.conditioning.base import Tokenizer
 from gesso.engine.conditioning.chunks import chunked
 from gesso.engine.conditioning.words import WordTokenizer
+from gesso.engine.edit.strength import as_counted
+from gesso.engine.facts import facts_of
 from gesso.engine.prompt.reading import read_prompts
 from gesso.engine.prompt.steps import Entry
 from gesso.engine.prompt_words import PromptWords
@@ -79,7 +81,8 @@ def explain(resolved: ResolvedImageRequest, description: ModelDescription, words
     if family is not None and family.reads is Reads.CHUNKS:
         positions = description.components[f"text_encoder{suffix}"].config.get("max_position_embeddings", sys.maxsize)
         size = min(tokenizer.model_max_length, positions) - _SPECIAL_TOKENS
-    reading = read_prompts(resolved.prompt, resolved.negative_prompt, dialect=resolved.dialect, steps=resolved.steps)
+    steps = as_counted(resolved, flow=facts_of(description).flow).steps
+    reading = read_prompts(resolved.prompt, resolved.negative_prompt, dialect=resolved.dialect, steps=steps)
     texts = [
         text
         for index, part in enumerate(reading.parts)

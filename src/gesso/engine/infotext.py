@@ -16,9 +16,10 @@ from typing import Any
 
 from gesso.core.adapter_text import adapter_text
 from gesso.core.recipe import Recipe
-from gesso.core.requests import ResolvedImageRequest, Tiling, Weighting
+from gesso.core.requests import Fill, ResolvedImageRequest, Tiling, Weighting
 from gesso.engine.hires.upscalers import UPSCALERS
 from gesso.engine.samplers.table import AUTOMATIC, DEFAULT, SAMPLERS, schedule_label
+from gesso.models.tasks import INSTRUCTED
 
 NEGATIVE = "Negative prompt:"
 HASH_DIGITS = 10
@@ -39,6 +40,8 @@ _TEMPLATES = frozenset({"Template", "Negative template", "Negative Template"})
 EMPHASIS = {Weighting.NO_NORM: "No norm", Weighting.IGNORE: "Ignore"}
 """What AUTOMATIC1111 calls rules for weights other than its usual one."""
 
+FILLS = {Fill.BLUR: "fill", Fill.NOISE: "latent noise", Fill.ZERO: "latent nothing"}
+"""What AUTOMATIC1111 calls them, where it is not what is usual there."""
 
 TILINGS = {Tiling.BOTH: "True", Tiling.X: "x", Tiling.Y: "y"}
 """What they are called; AUTOMATIC1111 knows both axes only."""
@@ -79,11 +82,13 @@ def write(recipe: Recipe) -> str:
         **_vae_pairs(resolved),
         "Variation seed": variation and variation.variation_seed,
         "Variation seed strength": variation and variation.variation_strength,
+        "Denoising strength": _denoising(resolved),
         "Clip skip": resolved.clip_skip if resolved.clip_skip > 1 else None,
         **_chance_pairs(resolved),
         "ENSD": resolved.eta_seed_offset or None,
         "RNG": resolved.noise_source.upper(),
         "CFG rescale": resolved.guidance_rescale or None,
+        **_mask_pairs(resolved),
         **_hires_pairs(resolved),
         "Tiling": TILINGS.get(resolved.tiling) if resolved.tiling else None,
         "CFG start": resolved.guidance_start or None,
@@ -254,6 +259,28 @@ def _chance_pairs(resolved: ResolvedImageRequest) -> dict[str, Any]:
     }
 
 
+def _denoising(resolved: ResolvedImageRequest) -> float | None:
+    """Of the pass that begins with a picture: the second, or the one whose picture was given."""
+    if resolved.hires is not None:
+        return resolved.hires.strength
+    noised = resolved.image is not None and resolved.pipeline not in INSTRUCTED
+    return resolved.strength if noised else None
+
+
+def _mask_pairs(resolved: ResolvedImageRequest) -> dict[str, Any]:
+    """What may change of the picture that was given; what is usual there is left out."""
+    inpaint = resolved.inpaint
+    if inpaint is None:
+        return {}
+    return {
+        "Mask mode": "Inpaint not masked" if inpaint.invert else None,
+        "Mask blur": f"{inpaint.blur:g}" if inpaint.blur else None,
+        "Inpaint area": "Only masked" if inpaint.only_masked else None,
+        "Masked area padding": inpaint.padding if inpaint.only_masked else None,
+        "Masked content": FILLS.get(inpaint.fill),
+    }
+
+
 def _hires_pairs(resolved: ResolvedImageRequest) -> dict[str, Any]:
     """The second pass, in AUTOMATIC1111's words where it has some; what is as in the first pass is left out."""
     hires = resolved.hires
@@ -263,7 +290,6 @@ def _hires_pairs(resolved: ResolvedImageRequest) -> dict[str, Any]:
     whole = (hires.width, hires.height) == (round(resolved.width * scale), round(resolved.height * scale))
     own_sampler = hires.sampler not in (resolved.sampler, DEFAULT)
     return {
-        "Denoising strength": hires.strength,
         "Hires sampler": hires.sampler if own_sampler else None,
         "Hires schedule type": schedule_label(hires.schedule) if hires.schedule != resolved.schedule else None,
         "Hires CFG Scale": hires.guidance if hires.guidance != resolved.guidance else None,

@@ -21,6 +21,7 @@ from gesso.core.requests import ResolvedImageRequest
 from gesso.core.settings import Settings
 from gesso.engine.adapters import AppliedAdapters
 from gesso.engine.edit.start import Start, start_of
+from gesso.engine.edit.strength import as_counted
 from gesso.engine.fingerprint import fingerprint_of
 from gesso.engine.guidance.steering import guidance_steering
 from gesso.engine.handle import Handle, Picture, Result
@@ -194,6 +195,8 @@ class Job:
         if self._model is None:
             self._model = self._resources.enter_context(self.studio.hosted(self.handle.resolved, self))
             self._start = start_of(self.handle.asked, self.handle.resolved, self._model.facts)
+            for line in () if self._start is None else self._start.warnings:
+                self.warn(line)
             self._vaes = self._resources.enter_context(self.studio.vaes(self._model, self))
             resolved = self.handle.resolved
             self._preview = self._resources.enter_context(self.studio.preview(self._model, resolved))
@@ -224,18 +227,19 @@ class Job:
         self, model: HostedModel, text: TextOfPictures, scope: ImageScope, inversions: AppliedInversions
     ) -> Conditioning:
         """The conditioning of a text: as it was read lately, or read now."""
-        key = text_key(text.resolved, scope.call_states, guided=is_guided(text.resolved, model.facts))
+        resolved = as_counted(text.resolved, flow=model.facts.flow)
+        key = text_key(resolved, scope.call_states, guided=is_guided(resolved, model.facts))
         own = self.placements is not None or self.journal is not None
         if not own and (found := model.texts.find(key)) is not None:
             text.trace = found.trace
             return found.conditioning
         try:
             with entered(scope), scope.turn, torch.no_grad():
-                made = conditioning(model, text.resolved, inversions)
+                made = conditioning(model, resolved, inversions)
                 scope.settle()
         finally:
             model.worker.leave(scope)
-        if model.facts.own_conditioning and (text.resolved.exact or text.trace.alone()):
+        if model.facts.own_conditioning and (resolved.exact or text.trace.alone()):
             model.texts.keep(key, RememberedText(conditioning=made, trace=text.trace), size_bytes=made.size_bytes)
         return made
 
@@ -252,7 +256,8 @@ class Job:
         if hires is None:
             return None
         own = text.resolved.second().model_copy(update={"steps": hires.steps})  # schedules count those made
-        lasting, made_before = lasting_text(text.resolved), text.resolved.steps
+        before = as_counted(text.resolved, flow=model.facts.flow)
+        lasting, made_before = lasting_text(before), before.steps
         alike = lasting is not None and lasting == lasting_text(own, made=made_before)
         if alike and is_guided(own, model.facts) == is_guided(text.resolved, model.facts):
             return first

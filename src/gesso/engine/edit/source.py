@@ -12,6 +12,7 @@ from PIL import Image, ImageOps
 
 from gesso.core.errors import InputError
 from gesso.core.requests import DATA, PictureUse, ResolvedPicture
+from gesso.engine.edit.profiles import in_srgb
 from gesso.engine.embedding import UNREADABLE
 from gesso.engine.picture_files import GIVE, first_line, open_picture
 
@@ -25,7 +26,8 @@ class SourcePicture:
 
     resolved: ResolvedPicture
     image: Image.Image = field(repr=False)
-    """RGB; what was transparent lies on white."""
+    """RGB, in sRGB; what was transparent lies on white."""
+    warnings: tuple[str, ...] = ()
 
     @property
     def size(self) -> tuple[int, int]:
@@ -57,10 +59,13 @@ def read_source(use: str | PictureUse, *, words: str = "picture", ground: str = 
         )
     with open_picture(io.BytesIO(data), named=told) as image:
         try:
-            decoded = _upright(image, ground)
+            image.load()
+            colours, known = (image, True) if words == "mask" else in_srgb(image)  # a mask has no colours
+            decoded = _upright(colours, ground)
         except UNREADABLE as error:
             raise InputError(f"{told} is a damaged picture: {first_line(error)}", hint=GIVE) from error
-    return SourcePicture(resolved=ResolvedPicture(source=source, sha256=sha256), image=decoded)
+    warnings = () if known else (f"The colour profile of {told} is damaged: its colours were taken for sRGB",)
+    return SourcePicture(resolved=ResolvedPicture(source=source, sha256=sha256), image=decoded, warnings=warnings)
 
 
 def read_mask(use: str | PictureUse) -> SourcePicture:
@@ -109,7 +114,6 @@ def _decoded(url: str, words: str) -> bytes:
 
 
 def _upright(image: Image.Image, ground: str) -> Image.Image:
-    image.load()
     turned = ImageOps.exif_transpose(image)
     if turned.mode.startswith("I;16"):  # `convert` would cut what is above 255 off
         turned = turned.point(lambda value: value / 256, "L")

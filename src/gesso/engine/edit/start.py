@@ -29,6 +29,7 @@ class Start:
         gray: its gray is how much.
         fill: what lies under it at the beginning.
         canvas: what the result is put into; `None`: it is the picture itself.
+        warnings: what could not be read of the pictures.
     """
 
     image: Image.Image | Tensor
@@ -39,6 +40,7 @@ class Start:
     fill: Fill = Fill.ORIGINAL
     canvas: Canvas | None = None
     color_correction: bool = False
+    warnings: tuple[str, ...] = ()
 
     def keeper(self) -> LatentKeeper | None:
         """What keeps the latents outside the mask during one picture."""
@@ -68,14 +70,14 @@ def start_of(asked: ImageRequest, resolved: ResolvedImageRequest, facts: ModelFa
     """
     if resolved.image is None:
         return None
-    source = read_source(picture_given(asked.image, resolved.image)).image
+    read = read_source(picture_given(asked.image, resolved.image))
     mask, fill = None, Fill.ORIGINAL
     if resolved.inpaint is not None:
         given = picture_given(asked.inpaint.mask if asked.inpaint else None, resolved.inpaint.mask)
         mask, fill = read_mask(given).image, resolved.inpaint.fill
     if resolved.outpaint is not None:
         fill = resolved.outpaint.fill
-    canvas = canvas_of(source, mask, resolved)
+    canvas = canvas_of(read.image, mask, resolved)
     return Start(
         image=canvas.seen(fill),
         strength=resolved.strength,
@@ -85,4 +87,5 @@ def start_of(asked: ImageRequest, resolved: ResolvedImageRequest, facts: ModelFa
         fill=fill,
         canvas=canvas if canvas.mask is not None else None,
         color_correction=resolved.color_correction,
+        warnings=read.warnings,
     )
