@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from numpy.typing import NDArray
 from PIL import Image
@@ -15,6 +16,7 @@ from PIL import Image
 import zoo
 from conditioned import plainly
 from gesso.components.call import Call
+from gesso.core.errors import CancelledError
 from gesso.core.recipe import Recipe
 from gesso.core.registry import load_dotted
 from gesso.core.requests import ImageRequest
@@ -51,6 +53,15 @@ def distance(one: Image.Image, other: Image.Image) -> float:
 def mean_distance(one: Image.Image, other: Image.Image) -> float:
     """Mean difference of a value, in 0..1."""
     return float(np.abs(pixels(one) - pixels(other)).mean())
+
+
+def cancel_after(handle: Handle, steps: int) -> None:
+    """End a request of one picture once so many steps are done."""
+    for event in handle.events():
+        if event.kind == "step-completed" and event.completed == steps:
+            handle.cancel()
+    with pytest.raises(CancelledError):
+        handle.result(100)
 
 
 def foreign_rows(recipe: Recipe) -> int:

@@ -220,3 +220,17 @@ def test_a_warning_goes_to_stderr_and_into_the_json(command: Command) -> None:
     (warning,) = ran.data["warnings"]
     assert "negative prompt" in warning
     assert ran.err == f"warning: {warning}\n"
+
+
+def test_a_refiner_is_named_in_the_parameters_and_without_one_its_share_is_refused(command: Command) -> None:
+    ran = command("generate", "a star", "--refiner", "primer", "--refiner-at", 0.5, "--out", "a.png", *SHORT)
+    assert (ran.code, ran.err) == (0, "")
+    shown = command("show", "a.png").out
+    assert "Refiner: primer [" in shown
+    assert "Refiner switch at: 0.5" in shown
+    refused = command("generate", "a star", "--refiner-at", 0.5)
+    assert refused.code == 2
+    assert "`--refiner-at` says when a refiner goes on" in refused.err
+    unknown = command("generate", "a star", "--refiner", "primmer", *SHORT)
+    assert unknown.code == 3
+    assert "primer" in unknown.err

@@ -10,7 +10,7 @@ from PIL import Image
 
 import studios
 import zoo
-from gesso.core.errors import CancelledError, InputError
+from gesso.core.errors import InputError
 from gesso.core.requests import HiresPass, ImageRequest
 from gesso.engine.edit.strength import steps_made
 from gesso.engine.evaluation import Tally, score_into
@@ -106,12 +106,7 @@ def test_a_killed_job_goes_on_in_the_second_pass_and_replays_to_the_bit(tmp_path
     with studios.studio() as opened:
         whole = opened.submit(asked).result(100)
         assert replay(opened, whole.save(tmp_path / "whole.png")[0]).verdict is Verdict.IDENTICAL
-        handle = opened.submit(asked, journal=tmp_path / "journal")
-        for event in handle.events():
-            if event.kind == "step-completed" and event.completed == 6:
-                handle.cancel()
-        with pytest.raises(CancelledError):
-            handle.result(100)
+        studios.cancel_after(opened.submit(asked, journal=tmp_path / "journal"), 6)
         going_on = opened.submit(asked, journal=tmp_path / "journal").result(100)
     assert studios.distance(whole.images[0], going_on.images[0]) == 0
 

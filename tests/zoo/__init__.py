@@ -45,6 +45,7 @@ from diffusers import (
     SanaSprintPipeline,
     StableDiffusion3Pipeline,
     StableDiffusionPipeline,
+    StableDiffusionXLImg2ImgPipeline,
     StableDiffusionXLPipeline,
     ZImagePipeline,
 )
@@ -97,6 +98,7 @@ RECIPES: Mapping[str, tuple[type[DiffusionPipeline], Callable[[], dict[str, Any]
     "sd1": (StableDiffusionPipeline, stable_diffusion.sd1),
     "sd2": (StableDiffusionPipeline, stable_diffusion.sd2),
     "sdxl": (StableDiffusionXLPipeline, stable_diffusion.sdxl),
+    "sdxl-refiner": (StableDiffusionXLImg2ImgPipeline, stable_diffusion.sdxl_refiner),
     "sd3": (StableDiffusion3Pipeline, stable_diffusion.sd3),
     "flux-dev": (FluxPipeline, flux.flux_dev),
     "flux-schnell": (FluxPipeline, flux.flux_schnell),
@@ -121,7 +123,9 @@ RECIPES: Mapping[str, tuple[type[DiffusionPipeline], Callable[[], dict[str, Any]
     "ovis": (OvisImagePipeline, ovis.ovis_image),
     "bria": (BriaPipeline, bria.bria),
 }
-KINDS = tuple(RECIPES)
+FINISHING = ("sdxl-refiner",)
+"""Kinds that go on with the pictures of another model."""
+KINDS = tuple(kind for kind in RECIPES if kind not in FINISHING)
 UNKNOWN = ("bria",)
 """Kinds that Gesso knows nothing of; they stand for every text-to-image class of diffusers that has no data."""
 OTHERS = (

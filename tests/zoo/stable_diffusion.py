@@ -74,6 +74,24 @@ def sdxl() -> dict[str, Any]:
     }
 
 
+def sdxl_refiner() -> dict[str, Any]:
+    whole = sdxl()
+    parts = {name: whole[name] for name in ("tokenizer_2", "text_encoder_2", "vae", "scheduler", "add_watermarker")}
+    return parts | {
+        "tokenizer": None,
+        "text_encoder": None,
+        "unet": unet(
+            cross_attention=24,
+            use_linear_projection=True,
+            addition_embed_type="text_time",
+            addition_time_embed_dim=8,
+            projection_class_embeddings_input_dim=24 + 5 * 8,
+        ),
+        "requires_aesthetics_score": True,
+        "force_zeros_for_empty_prompt": False,
+    }
+
+
 def sd3() -> dict[str, Any]:
     return {
         "tokenizer": clip_tokenizer(),

@@ -11,7 +11,7 @@ from gesso.cli.folders import refuse_for_folders, requests_of_folder, run_folder
 from gesso.cli.input_fields import inpaint_fields, outpaint_fields
 from gesso.cli.invocation import adapters, embeddings, pairs, parts_from, settings_of
 from gesso.cli.output import AsJson, print_json, print_warning
-from gesso.cli.passes import hires_pass, thresholding
+from gesso.cli.passes import hires_pass, refiner_use, thresholding
 from gesso.cli.show import check_picture
 from gesso.cli.size import parsed_size
 from gesso.core.errors import NotHereError, UsageError
@@ -49,6 +49,8 @@ def generate(  # one parameter for each option: that is how Typer declares them
     hires_guidance: options.HiresGuidance = None,
     hires_prompt: options.HiresPrompt = None,
     hires_negative: options.HiresNegative = None,
+    refiner: options.Refiner = None,
+    refiner_at: options.RefinerAt = None,
     seed: options.Seed = None,
     count: options.Count = None,
     from_image: options.FromImage = None,
@@ -164,6 +166,7 @@ def generate(  # one parameter for each option: that is how Typer declares them
             prompt=hires_prompt,
             negative_prompt=hires_negative,
         ),
+        "refiner": refiner_use(refiner, refiner_at),
         "seed": seed,
         "count": count,
         "clip_skip": clip_skip,

@@ -137,6 +137,12 @@ HiresSchedule = Annotated[str | None, _option("Its schedule.", panel=_SECOND, me
 HiresGuidance = Annotated[float | None, _option("Its guidance.", panel=_SECOND, metavar="SCALE")]
 HiresPrompt = Annotated[str | None, _option("Its prompt.", panel=_SECOND, metavar="TEXT")]
 HiresNegative = Annotated[str | None, _option("Its negative prompt.", panel=_SECOND, metavar="TEXT")]
+Refiner = Annotated[
+    str | None, _option("A model that goes on for the last steps.", "--refiner", panel=_SECOND, metavar="NAME")
+]
+RefinerAt = Annotated[
+    float | None, _option("Share of the steps after which it does; usually 0.8.", panel=_SECOND, metavar="SHARE")
+]
 Tiling = Annotated[
     str | None, _option("A texture whose edges fit, along an axis or both.", panel=_PICTURE, metavar="x|y|both")
 ]

@@ -38,3 +38,14 @@ def hires_pass(size: str | None, **fields: Any) -> dict[str, Any] | None:
     except ValueError as error:
         raise UsageError(f"`--hires {size}` is neither a scale nor a size", hint="write 2, 1.5 or 1024x1536") from error
     return {"width": width, "height": height} | given
+
+
+def refiner_use(model: str | None, at: float | None) -> dict[str, Any] | None:
+    """`--refiner` and `--refiner-at` as fields of `RefinerUse`. Raises `UsageError`."""
+    if model is None:
+        if at is not None:
+            raise UsageError(
+                "`--refiner-at` says when a refiner goes on, and there is none", hint="add `--refiner NAME`"
+            )
+        return None
+    return {"model": model} | ({} if at is None else {"at": at})

@@ -46,6 +46,7 @@ class Call:
         rows: number of rows, or 1 for a call that cannot be merged.
         key: calls with equal keys agree and may run as one forward; `None` never agrees.
         segments: where the rows ran; filled by the worker.
+        whose: what stands before the component's name; see `ImageScope.whose`.
         first_considered: when it was first the next to run; from then on it waits for company.
     """
 
@@ -58,6 +59,7 @@ class Call:
     states: tuple[CallState, ...]
     scope: ImageScope
     number: int
+    whose: str = ""
     placement: tuple[Segment, ...] | None = None
     answer: "Future[Any]" = field(default_factory=Future)
     segments: tuple[Segment, ...] = ()
@@ -69,4 +71,5 @@ class Call:
 
     @property
     def name(self) -> str:
-        return self.component.name if self.method == "forward" else f"{self.component.name}.{self.method}"
+        named = f"{self.whose}{self.component.name}"
+        return named if self.method == "forward" else f"{named}.{self.method}"

@@ -202,10 +202,11 @@ class Component:
             self.tell(f"`{self.module_class.__name__}` has no row data: its calls run alone")
         elif layout is not None and arguments is None:
             self.tell(f"A call of `{self.name}` has arguments that are not understood and runs alone")
-        number = scope.trace.number(self.name, method) if overflowed is None else overflowed.number
+        whole_name = f"{scope.whose}{self.name}"
+        number = scope.trace.number(whole_name, method) if overflowed is None else overflowed.number
         mergeable = layout is not None and arguments is not None
         rows = _rows(arguments, layout) if mergeable else 1
-        placement = None if scope.placements is None else scope.placements.get((self.name, method, number))
+        placement = None if scope.placements is None else scope.placements.get((whole_name, method, number))
         if placement is not None and not fits(placement, rows):
             placement = None  # recorded of another call, or altered since: run as it comes, its bytes will tell
         return Call(
@@ -221,6 +222,7 @@ class Component:
             states=states,
             scope=scope,
             number=number,
+            whose=scope.whose,
             placement=placement,
         )
 
@@ -250,7 +252,7 @@ class Component:
         if scope.journal is not None:
             scope.settle()  # now: what is kept is not looked at again
         entry = TraceEntry(
-            component=self.name,
+            component=f"{call.whose}{self.name}",
             method=call.method,
             call=call.number,
             step=scope.step,

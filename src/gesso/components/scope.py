@@ -101,6 +101,7 @@ class ImageScope:
         deadline: on `clock`, in seconds; `None` is never.
         call_states: what shall be entered around every call of a component, by component name.
         steering: what stands between the pipeline and a component, by component name.
+        whose: what traces put before the names of networks that are called now; nothing for the request's own model.
         stand_ins: what answers calls of a component in its place, by component and method.
         placements: when replaying, where each call ran; `None` otherwise.
         turn: when its thread may run Python; given up while it waits for a call.
@@ -120,6 +121,7 @@ class ImageScope:
     cancel: CancelToken = field(default_factory=CancelToken)
     call_states: Mapping[str, tuple[CallState, ...]] = field(default_factory=dict)
     steering: Mapping[str, Steering] = field(default_factory=dict)
+    whose: str = ""
     stand_ins: Mapping[tuple[str, str], StandIn] = field(default_factory=dict)
     placements: Placements | None = None
     journal: Journal | None = None
@@ -130,6 +132,16 @@ class ImageScope:
     share: float = 0.0
     redone: list[str] = field(default_factory=list)
     _unread: "deque[tuple[bool | _LateFlag, str, int | None, int]]" = field(default_factory=deque)
+
+    @contextmanager
+    def elsewhere(self, whose: str, call_states: Mapping[str, tuple[CallState, ...]]) -> Iterator[None]:
+        """In the block the networks of another model are called, whose names may be the same. Its own thread only."""
+        before = self.whose, self.call_states, self.steering
+        self.whose, self.call_states, self.steering = whose, call_states, {}
+        try:
+            yield
+        finally:
+            self.whose, self.call_states, self.steering = before
 
     def check(self) -> None:
         """Raises `CancelledError` or `DeadlineError` if the request shall not go on."""

@@ -27,3 +27,12 @@ class Steering(Protocol):
             step: sampling step now running, from 0; `None` before the first and after the last.
         """
         ...
+
+
+class TextSteering(Steering, Protocol):
+    """One that gives a denoiser its texts."""
+
+    @property
+    def composed(self) -> bool:
+        """Whether the prediction of the prompt is made of those of several parts and of that without it."""
+        ...

@@ -59,6 +59,8 @@ class Fingerprint(Kept):
     embeddings: tuple[str, ...] = ()
     vaes: tuple[str, ...] = ()
     """Those that stood in for the model's own."""
+    refiner: str = ""
+    """Identity of the weights of the refiner, if there was one."""
 
     def differences(self, other: "Fingerprint") -> list[str]:
         """Lines such as `threads 2 → 1`, from this fingerprint to `other`; empty if runs can be compared."""

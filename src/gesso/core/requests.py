@@ -323,6 +323,27 @@ def _kept(use: str | PictureUse | None) -> str | PictureUse | None:
     return DATA if source is not None and source.startswith(DATA) else use
 
 
+class RefinerUse(Value):
+    """A model of the same latent space that goes on with a picture for its last steps."""
+
+    model: str
+    """Found like `ImageRequest.model`; it need not be one that makes pictures from text."""
+    at: float = 0.8
+    """Share of the steps after which it goes on, 0 to 1."""
+
+
+class ResolvedRefiner(Value):
+    """A refiner as it will be used. The fields are those of `RefinerUse`, decided."""
+
+    model: str
+    """What it is found by again: its name, or its path if it was asked for by path."""
+    at: float
+
+    def use(self) -> RefinerUse:
+        """What asks for the very same again."""
+        return RefinerUse(**self.model_dump())
+
+
 class ImageRequest(Value):
     """What was asked. A field that is `None` is decided by the model, the machine and the settings."""
 
@@ -400,6 +421,8 @@ class ImageRequest(Value):
     """A texture without seams; `None` has edges."""
     hires: HiresPass | None = None
     """Once more, larger."""
+    refiner: RefinerUse | None = None
+    """With a second pass, it is that which it finishes."""
     count: int = 1
     clip_skip: int | None = None
     """1 is the layer that the family normally reads, 2 the layer before it."""
@@ -511,6 +534,7 @@ class ResolvedImageRequest(Value):
     dynamic_thresholding: DynamicThresholding | None = None
     tiling: Tiling | None = None
     hires: ResolvedHiresPass | None = None
+    refiner: ResolvedRefiner | None = None
     missing: tuple[str, ...] = ()
     """Networks that the prompt asked for and that are left out: AUTOMATIC1111 goes on without them."""
     styles: tuple[str, ...] = ()

@@ -13,7 +13,7 @@ from gesso.core.registry import load_dotted
 from gesso.models.bases.base import Base
 from gesso.models.bases.claims import claimed_hub_ids
 from gesso.models.bases.registry import base_named, base_of
-from gesso.models.families import GuidedCalls, Reads, Role, Sampling
+from gesso.models.families import SDXL_REFINER, GuidedCalls, Reads, Role, Sampling
 from gesso.models.folder import ModelDescription
 from gesso.models.network import quiet_libraries
 from gesso.models.tasks import Task, only_task, tasks_of, text_class
@@ -168,13 +168,18 @@ def pipeline_class(name: str) -> type:
 
 
 def facts_of(
-    description: ModelDescription, *, asked: str | None = None, parts: Mapping[str, str] = MappingProxyType({})
+    description: ModelDescription,
+    *,
+    asked: str | None = None,
+    parts: Mapping[str, str] = MappingProxyType({}),
+    finishes: bool = False,
 ) -> ModelFacts:
     """Facts of a described model.
 
     Args:
         asked: the name or path that it was asked for by.
         parts: where parts of it come from that are not its own.
+        finishes: it goes on with the pictures of another model, and need not begin any.
 
     Raises:
         ModelError: its pipeline makes no pictures from text.
@@ -187,10 +192,12 @@ def facts_of(
     required = {"image", "video", "mask_image", "control_image"} & {
         name for name, parameter in signature.parameters.items() if parameter.default is parameter.empty
     }
-    if "prompt" not in arguments or (only is None and (required or ("image" in arguments and _changes_pictures(name)))):
+    begins = only is not None or not (required or ("image" in arguments and _changes_pictures(name)))
+    if "prompt" not in arguments or not (begins or finishes):
+        refines = f"it finishes pictures of SDXL: `--refiner {description.name}`"
         raise ModelError(
             f"`{description.name}` is a `{name}`, which does not make pictures from text alone",
-            hint="choose a model that `gesso models list` shows",
+            hint=refines if description.family is SDXL_REFINER else "choose a model that `gesso models list` shows",
         )
     family = description.family
     distilled = family is not None and not family.negative_prompt

@@ -26,9 +26,19 @@ def versions() -> dict[str, str]:
 
 
 def fingerprint_of(
-    resolved: ResolvedImageRequest, worker: DeviceWorker, *, weights: str, vae_tiling: bool, backend: str
+    resolved: ResolvedImageRequest,
+    worker: DeviceWorker,
+    *,
+    weights: str,
+    vae_tiling: bool,
+    backend: str,
+    refiner: str = "",
 ) -> Fingerprint:
-    """The fingerprint of a run of `resolved` on `worker`."""
+    """The fingerprint of a run of `resolved` on `worker`.
+
+    Args:
+        weights, refiner: identities of the weights of its models.
+    """
     return Fingerprint(
         versions=versions(),
         device=worker.device.capability,
@@ -47,4 +57,5 @@ def fingerprint_of(
             for half, vae in (("decoder", resolved.vae_decoder), ("encoder", resolved.vae_encoder))
             if vae is not None
         ),
+        refiner=refiner,
     )

@@ -90,6 +90,7 @@ def write(recipe: Recipe) -> str:
         "CFG rescale": resolved.guidance_rescale or None,
         **_mask_pairs(resolved),
         **_hires_pairs(resolved),
+        **_refiner_pairs(recipe),
         "Tiling": TILINGS.get(resolved.tiling) if resolved.tiling else None,
         "CFG start": resolved.guidance_start or None,
         "CFG end": resolved.guidance_stop if resolved.guidance_stop < 1 else None,
@@ -300,6 +301,15 @@ def _hires_pairs(resolved: ResolvedImageRequest) -> dict[str, Any]:
         "Hires steps": hires.steps if hires.steps != resolved.steps else None,
         "Hires upscaler": UPSCALERS[hires.upscaler].alias,
     }
+
+
+def _refiner_pairs(recipe: Recipe) -> dict[str, Any]:
+    """The name with the hash behind it, as AUTOMATIC1111 writes it."""
+    refiner = recipe.resolved.refiner
+    if refiner is None:
+        return {}
+    digest, name = _short_hash(recipe.run.fingerprint.refiner), _model_name(refiner.model)
+    return {"Refiner": f"{name} [{digest}]" if digest else name, "Refiner switch at": refiner.at}
 
 
 def _adapter_pairs(resolved: ResolvedImageRequest) -> dict[str, Any]:

@@ -9,12 +9,12 @@ from torch import Tensor
 
 from gesso.components.extra_vectors import ExtraVectors
 from gesso.core.recipe import EmbeddingReport
-from gesso.core.requests import ImageRequest, ResolvedImageRequest
+from gesso.core.requests import ImageRequest, ResolvedEmbedding, ResolvedImageRequest
 from gesso.engine.adapters import States
 from gesso.engine.conditioning import TextModel
 from gesso.engine.conditioning.words import WordedModel
 from gesso.engine.facts import ModelFacts
-from gesso.engine.inversion_checks import idle, passed_over, vectors_for
+from gesso.engine.inversion_checks import idle, misfit, passed_over, vectors_for
 from gesso.engine.inversion_files import InversionFiles
 from gesso.engine.prompt_words import PromptWords
 from gesso.models.adapters.inversion import read_inversion
@@ -99,3 +99,17 @@ def apply_inversions(
     return AppliedInversions(
         words, tables, tuple((report.sha256, report.vectors) for report in reports), tuple(reports)
     )
+
+
+def fitting_embeddings(
+    facts: ModelFacts, resolved: ResolvedImageRequest, files: InversionFiles, warn: Callable[[str], None]
+) -> tuple[ResolvedEmbedding, ...]:
+    """The embeddings of a request that another model than its own reads, too; `warn` is told of the others."""
+    fitting: list[ResolvedEmbedding] = []
+    for embedding in resolved.embeddings:
+        problem = misfit(files.facts(embedding), facts)
+        if problem is None:
+            fitting.append(embedding)
+        else:
+            warn(f"`{facts.name}` reads `{embedding.word}` in the prompts as plain words. {problem}")
+    return tuple(fitting)

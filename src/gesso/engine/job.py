@@ -12,6 +12,7 @@ import torch
 from gesso.components.journal import Journal
 from gesso.components.scope import ImageScope, entered
 from gesso.components.state import CallState
+from gesso.components.steering import TextSteering
 from gesso.components.trace import Placements, TraceRecorder
 from gesso.components.turns import Turn, Turns
 from gesso.core.errors import CancelledError, ClosedError, DeadlineError, GessoError, drop_frames
@@ -33,6 +34,7 @@ from gesso.engine.pool import ImagePool
 from gesso.engine.preparation import Prepared, RememberedText, TextOfPictures, texts_of
 from gesso.engine.previews import Preview
 from gesso.engine.prompting import Conditioning, conditioning, is_guided, lasting_text, text_key
+from gesso.engine.refiner.steering import REFINER, RefinerSteering
 from gesso.engine.resume import RequestJournal
 from gesso.engine.streams import news
 from gesso.engine.vaes import ChosenVaes
@@ -61,6 +63,14 @@ class Workshop(Protocol):
 
     def vaes(self, model: HostedModel, job: "Job") -> AbstractContextManager[ChosenVaes]:
         """The VAEs of a request that stand in for its model's own, for the length of the block."""
+        ...
+
+    def refiner(self, resolved: ResolvedImageRequest, job: "Job") -> AbstractContextManager[HostedModel | None]:
+        """The refiner of a request, likewise; `None` without one."""
+        ...
+
+    def inversions_for(self, refiner: HostedModel, resolved: ResolvedImageRequest, job: "Job") -> AppliedInversions:
+        """Those embeddings of a text that fit a refiner; `job` is told of the others."""
         ...
 
     def preview(self, model: HostedModel, resolved: ResolvedImageRequest) -> AbstractContextManager[Preview | None]:
@@ -97,6 +107,7 @@ class Job:
     _ended: int = 0
     _model: HostedModel | None = None
     _vaes: ChosenVaes | None = None
+    _refiner: HostedModel | None = None
     _preview: Preview | None = None
     _second_preview: Preview | None = None
     _texts: dict[int, TextOfPictures] = field(default_factory=dict[int, TextOfPictures])
@@ -197,6 +208,7 @@ class Job:
             self._start = start_of(self.handle.asked, self.handle.resolved, self._model.facts)
             for line in () if self._start is None else self._start.warnings:
                 self.warn(line)
+            self._refiner = self._resources.enter_context(self.studio.refiner(self.handle.resolved, self))
             self._vaes = self._resources.enter_context(self.studio.vaes(self._model, self))
             resolved = self.handle.resolved
             self._preview = self._resources.enter_context(self.studio.preview(self._model, resolved))
@@ -218,10 +230,13 @@ class Job:
         scope.call_states = all_states(scope.call_states, inversions.states)
         made = self._read(model, text, scope, inversions)
         second = self._read_second(model, text, scope, inversions, made)
+        refined = None if self._refiner is None else self._read_refined(self._refiner, text, scope)
         with self._lock:
             self._adapter_reports |= {report.model_dump_json(): report for report in adapters.reports}
             self._embedding_reports |= {report.model_dump_json(): report for report in inversions.reports}
-        return Prepared(adapters=adapters, embeddings=inversions.reports, conditioning=made, second=second)
+        return Prepared(
+            adapters=adapters, embeddings=inversions.reports, conditioning=made, second=second, refined=refined
+        )
 
     def _read(
         self, model: HostedModel, text: TextOfPictures, scope: ImageScope, inversions: AppliedInversions
@@ -252,19 +267,36 @@ class Job:
         first: Conditioning,
     ) -> Conditioning | None:
         """The conditioning of the second pass: that of the first, where its texts are read alike."""
-        hires = text.resolved.hires
-        if hires is None:
+        if text.resolved.hires is None:
             return None
-        own = text.resolved.second().model_copy(update={"steps": hires.steps})  # schedules count those made
-        before = as_counted(text.resolved, flow=model.facts.flow)
-        lasting, made_before = lasting_text(before), before.steps
+        own, made_before = _last_pass(text.resolved, flow=model.facts.flow)
+        lasting = lasting_text(as_counted(text.resolved, flow=model.facts.flow))
         alike = lasting is not None and lasting == lasting_text(own, made=made_before)
         if alike and is_guided(own, model.facts) == is_guided(text.resolved, model.facts):
             return first
+        return self._read_further(model, own, text, scope, inversions, made_before=made_before)
+
+    def _read_refined(self, refiner: HostedModel, text: TextOfPictures, scope: ImageScope) -> Conditioning:
+        """The conditioning of the last pass as the refiner reads it."""
+        own, made_before = _last_pass(text.resolved, flow=refiner.facts.flow)
+        inversions = self.studio.inversions_for(refiner, own, self)
+        with scope.elsewhere(REFINER, inversions.states):
+            return self._read_further(refiner, own, text, scope, inversions, made_before=made_before)
+
+    def _read_further(
+        self,
+        model: HostedModel,
+        resolved: ResolvedImageRequest,
+        text: TextOfPictures,
+        scope: ImageScope,
+        inversions: AppliedInversions,
+        *,
+        made_before: int,
+    ) -> Conditioning:
         text.trace = scope.trace = TraceRecorder(before=text.trace)  # that of the first text may be remembered
         try:
             with entered(scope), scope.turn, torch.no_grad():
-                made = conditioning(model, own, inversions, made=made_before)
+                made = conditioning(model, resolved, inversions, made=made_before)
                 scope.settle()
         finally:
             model.worker.leave(scope)
@@ -318,6 +350,7 @@ class Job:
             weights=self.studio.weights_identity(model, wait=wait),
             vae_tiling=bool(self._tiled(model)),
             backend=_backends(model),
+            refiner="" if self._refiner is None else self.studio.weights_identity(self._refiner, wait=wait),
         )
 
     def _picture(self, model: HostedModel, text: TextOfPictures, index: int) -> Picture:
@@ -325,7 +358,10 @@ class Job:
         assert prepared is not None
         trace = TraceRecorder(before=text.trace)
         scope = self._scope(model, text, prepared.adapters, index, trace=trace)
-        scope.steering = guidance_steering(prepared.conditioning.steering, text.resolved, model, scope)
+        steering = prepared.conditioning.steering
+        if text.resolved.hires is None:
+            steering = self._refined(steering, prepared, scope)
+        scope.steering = guidance_steering(steering, text.resolved, model, scope)
         try:
             with scope.turn:
                 image = make_image(
@@ -358,12 +394,35 @@ class Job:
     ) -> SecondPass | None:
         if prepared.second is None:
             return None
+        steering = self._refined(prepared.second.steering, prepared, scope)
         return SecondPass(
             arguments=prepared.second.arguments,
-            steering=guidance_steering(prepared.second.steering, text.resolved.second(), model, scope),
+            steering=guidance_steering(steering, text.resolved.second(), model, scope),
             states=partial(self._states, model, prepared.adapters),
             preview=self._second_preview,
         )
+
+    def _refined(
+        self, steering: Mapping[str, TextSteering], prepared: Prepared, scope: ImageScope
+    ) -> Mapping[str, TextSteering]:
+        """`steering` of the last pass, with the refiner of the request behind it."""
+        refiner, resolved = self._refiner, self.handle.resolved
+        if refiner is None or prepared.refined is None:
+            return steering
+        assert resolved.refiner is not None
+        assert self._vaes is not None
+        return {
+            name: RefinerSteering(
+                own=own,
+                refined=prepared.refined.steering[name],
+                network=refiner.network(name),
+                at=resolved.refiner.at,
+                scored=bool(refiner.init_options.get("requires_aesthetics_score")),
+                states=lasting_states(refiner, resolved, (), self._vaes),
+                scope=scope,
+            )
+            for name, own in steering.items()
+        }
 
     def _finish_if_ended(self) -> None:
         with self._lock:
@@ -375,7 +434,7 @@ class Job:
                 text.close()
             self._resources.close()
             # A handle may be kept for long; a model that left shall be gone.
-            self._model = self._vaes = self._preview = self._second_preview = self._start = None
+            self._model = self._refiner = self._vaes = self._preview = self._second_preview = self._start = None
             if self._timer is not None:
                 self._timer.cancel()
             # Inside the lock, so that the request ends once whoever comes here last.
@@ -394,6 +453,14 @@ class Job:
                 self.handle.publish(_ending(error))
                 self.handle.finish(None, error)
         self.studio.forget(self.handle)
+
+
+def _last_pass(resolved: ResolvedImageRequest, *, flow: bool) -> tuple[ResolvedImageRequest, int]:
+    """The pass that the picture comes from, as its prompts count its steps, and the steps before it."""
+    first = as_counted(resolved, flow=flow)
+    if resolved.hires is None:
+        return first, 0
+    return resolved.second().model_copy(update={"steps": resolved.hires.steps}), first.steps
 
 
 def _exited(error: BaseException) -> GessoError:

@@ -21,6 +21,8 @@ class Prepared:
     conditioning: Conditioning
     second: Conditioning | None = None
     """Of the second pass, where there is one."""
+    refined: Conditioning | None = None
+    """Of the last pass as a refiner reads it, where there is one."""
 
 
 @dataclass(frozen=True, kw_only=True)

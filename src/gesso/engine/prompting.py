@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gesso.components.state import CallState
-from gesso.components.steering import Steering
 from gesso.components.tree import tensors
 from gesso.core.errors import InputError
 from gesso.core.registry import load_dotted
@@ -25,13 +24,13 @@ class Conditioning:
 
     arguments: Mapping[str, Any]
     """Of the pipeline."""
-    steering: Mapping[str, Steering] = field(default_factory=dict[str, Steering])
+    steering: Mapping[str, PromptSteering] = field(default_factory=dict[str, PromptSteering])
     """What stands between the pipeline and its networks."""
 
     @property
     def size_bytes(self) -> int:
         """Of its tensors."""
-        texts = [each.texts for each in self.steering.values() if isinstance(each, PromptSteering)]
+        texts = [each.texts for each in self.steering.values()]
         held = tensors([dict(self.arguments), *([dict(text) for text in every] for every in texts)])
         return sum(tensor.numel() * tensor.element_size() for tensor in held)
 
@@ -53,6 +52,7 @@ def text_key(resolved: ResolvedImageRequest, states: Mapping[str, tuple[CallStat
         resolved.clip_skip,
         resolved.exact,
         resolved.steps if changing else None,
+        resolved.refiner is not None,
         tuple((embedding.word, embedding.sha256) for embedding in resolved.embeddings),
         frozenset((name, found) for name, found in states.items() if found and is_text_encoder(name.split(".")[0])),
     )
@@ -96,8 +96,15 @@ def conditioning(
         return Conditioning(arguments=_texts(model, resolved))
     guided, worded = is_guided(resolved, model.facts), inversions.worded(model)
     encode = load_dotted(family.conditioning)
-    places = family.prompt_places
-    arguments, steering = encode_prompts(worded, resolved, encode, guided=guided, places=places, made=made)
+    arguments, steering = encode_prompts(
+        worded,
+        resolved,
+        encode,
+        guided=guided,
+        places=family.prompt_places,
+        made=made,
+        by_step=resolved.refiner is not None,  # who reads the texts changes, if not they
+    )
     denoisers = [name for name, role in family.components.items() if role is Role.DENOISER]
     return Conditioning(arguments=arguments, steering=dict.fromkeys(denoisers, steering) if steering else {})
 

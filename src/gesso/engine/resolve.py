@@ -41,6 +41,7 @@ from gesso.engine.hires.checks import resolve_hires
 from gesso.engine.inversion_checks import resolve_embeddings
 from gesso.engine.inversion_files import InversionFacts
 from gesso.engine.prompt.reading import read_prompts
+from gesso.engine.refiner.checks import resolve_refiner
 from gesso.engine.samplers.table import DEFAULT, OWN_ETA, Chance, check_steps, resolve_chance, resolve_sampler
 from gesso.engine.vae_files import VaeFacts
 from gesso.models.bases.fitting import check_adapter
@@ -77,6 +78,7 @@ def resolve(
     vaes: Mapping[str, VaeFacts] = MappingProxyType({}),
     dynamic: bool = False,
     given: GivenPictures | None = None,
+    refiner: ModelFacts | None = None,
 ) -> ResolvedImageRequest:
     """What will be done.
 
@@ -89,6 +91,7 @@ def resolve(
         named_embeddings: others whose names stand in the prompts.
         vaes: that stand in for the decoder and the encoder of the model's own.
         given: the pictures that the request begins with.
+        refiner: facts of the refiner that it asks for.
         seed: used if the request has none.
         variation_seed: used if the request has none and asks for a variation.
 
@@ -145,6 +148,7 @@ def resolve(
         dynamic_thresholding=request.dynamic_thresholding,
         tiling=request.tiling,
         hires=hires,
+        refiner=resolve_refiner(request, facts, refiner, steps=steps, strength=strength, hires=hires),
         **asdict(chance),
         seed=request.seed if request.seed is not None else seed,
         count=request.count,

@@ -29,6 +29,7 @@ from gesso.core.requests import (
     PictureUse,
     Precision,
     PromptDialect,
+    RefinerUse,
     ResolvedImageRequest,
     ResolvedVae,
 )
@@ -40,7 +41,7 @@ from gesso.engine.adapter_files import AdapterFiles
 from gesso.engine.adapters import AdapterShelf, AppliedAdapters, applied
 from gesso.engine.edit.checks import read_pictures
 from gesso.engine.explaining import Explanation, explain
-from gesso.engine.facts import facts_of
+from gesso.engine.facts import ModelFacts, facts_of
 from gesso.engine.foreign.fitting import fitted
 from gesso.engine.foreign.values import ForeignRecipe
 from gesso.engine.handle import Handle, Result
@@ -48,7 +49,7 @@ from gesso.engine.hires.enlarge import enlarged
 from gesso.engine.hires.upscalers import LANCZOS
 from gesso.engine.hosted_model import DTYPES, HostedModel
 from gesso.engine.inversion_files import InversionFacts, InversionFiles
-from gesso.engine.inversions import AppliedInversions, apply_inversions
+from gesso.engine.inversions import AppliedInversions, apply_inversions, fitting_embeddings
 from gesso.engine.job import Job, closed_error
 from gesso.engine.model_cache import ModelCache
 from gesso.engine.named_networks import named_networks
@@ -56,6 +57,7 @@ from gesso.engine.pictures import read_recipe
 from gesso.engine.placing import plan_for
 from gesso.engine.pool import ImagePool
 from gesso.engine.previews import Preview, linear_preview, tiny_preview
+from gesso.engine.refiner.checks import check_refiner
 from gesso.engine.resolve import resolve
 from gesso.engine.resume import RequestJournal
 from gesso.engine.streams import Dispatcher, news
@@ -171,6 +173,7 @@ class Studio:
             resolved.vaes() | resolved.pictures() | {"styles": (), "dynamic": False, "wildcard_seed": None}
         )  # the texts are decided
         fields["hires"] = None if resolved.hires is None else resolved.hires.use()
+        fields["refiner"] = None if resolved.refiner is None else resolved.refiner.use()
         decided = {name: fields[name] for name in ImageRequest.model_fields if name in fields}
         self.resolve(ImageRequest(**decided, embeddings_by_name=False))
         return self._start(asked, resolved, placements=placements, indices=[index])
@@ -184,6 +187,7 @@ class Studio:
         seed, variation_seed = (secrets.randbelow(MAX_SEED + 1) for _ in range(2))
         vaes = self._vae_files.chosen(request, description)
         given = read_pictures(request)
+        refiner = None if request.refiner is None else self._refiner_facts(request.refiner, description)
 
         def decided(request: ImageRequest, dynamic: bool) -> ResolvedImageRequest:
             """What will be done of a request whose texts are those of a picture."""
@@ -210,9 +214,15 @@ class Studio:
                 vaes=vaes,
                 dynamic=dynamic,
                 given=given,
+                refiner=refiner,
             )
 
         return self._worder.each(request, facts, decided, seed=seed)
+
+    def _refiner_facts(self, use: RefinerUse, model: ModelDescription) -> ModelFacts:
+        found = self.store.find(use.model)
+        check_refiner(model, found)
+        return facts_of(found, asked=use.model, finishes=True)
 
     def recipe_of(self, picture: Path, **overrides: Any) -> ForeignRecipe:
         """What AUTOMATIC1111, Forge, SD.Next or ComfyUI left in a picture, for the models that are here.
@@ -287,6 +297,8 @@ class Studio:
         resolved = job.handle.resolved
         if job.handle.asked.variation_seed is not None and not resolved.variation_strength:
             job.warn(f"Variation seed {resolved.variation_seed} has no effect at variation strength 0")
+        if resolved.refiner is not None and resolved.adapters:
+            job.warn(f"Adapters hold for `{resolved.model}`, not for the steps that `{resolved.refiner.model}` makes")
         texts = resolved.words or (resolved,)
         for tag in dict.fromkeys(tag for text in texts for tag in text.missing):
             job.warn(f"`{tag}` of the prompt is left out: there is no such network here")
@@ -312,6 +324,15 @@ class Studio:
         with self._models.use(key, load) as model:
             yield model
 
+    @contextmanager
+    def refiner(self, resolved: ResolvedImageRequest, job: Job) -> Iterator[HostedModel | None]:
+        """The refiner of a resolved request, likewise; `None` without one."""
+        if resolved.refiner is None:
+            yield None
+            return
+        with self.hosted(resolved.model_copy(update={"model": resolved.refiner.model, "parts": {}}), job) as model:
+            yield model
+
     def _load(self, description: ModelDescription, resolved: ResolvedImageRequest, job: Job) -> HostedModel:
         worker = self._worker(choose.choose(resolved.device))
         plan, room_bytes = plan_for(description, resolved.largest(), worker.device)
@@ -335,7 +356,7 @@ class Studio:
             job.warn(warning)
         return HostedModel(
             loaded,
-            facts_of(description),
+            facts_of(description, finishes=True),
             identity=identity,
             hosting=self._hosting,
             worker=worker,
@@ -353,6 +374,13 @@ class Studio:
     def inversions(self, model: HostedModel, resolved: ResolvedImageRequest, job: Job) -> AppliedInversions:
         """The embeddings of a text on its model."""
         return apply_inversions(model.facts, job.handle.asked, resolved, self._inversion_files, job.warn)
+
+    def inversions_for(self, refiner: HostedModel, resolved: ResolvedImageRequest, job: Job) -> AppliedInversions:
+        """Those embeddings of a text that fit a refiner."""
+        fitting = fitting_embeddings(refiner.facts, resolved, self._inversion_files, job.warn)
+        asked = job.handle.asked.model_copy(update={"embeddings_by_name": False})  # what did not fit was told
+        resolved = resolved.model_copy(update={"embeddings": fitting})
+        return apply_inversions(refiner.facts, asked, resolved, self._inversion_files, job.warn)
 
     def vaes(self, model: HostedModel, job: Job) -> AbstractContextManager[ChosenVaes]:
         """The VAEs of a request that stand in for its model's own, hosted for the length of the block."""

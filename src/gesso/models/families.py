@@ -251,6 +251,14 @@ SDXL = replace(
     latent_rgb_bias=(0.1084, -0.0175, -0.0011),
     vae_scaling_factor=0.13025,
 )
+# Reads OpenCLIP bigG alone, and a score of looks in place of a size. It finishes what SDXL began.
+SDXL_REFINER = replace(
+    SDXL,
+    name="sdxl-refiner",
+    title="Stable Diffusion XL refiner",
+    pipelines={Task.IMAGE_TO_IMAGE: "diffusers:StableDiffusionXLImg2ImgPipeline"},
+    components={"text_encoder_2": Role.TEXT, "unet": Role.DENOISER, "vae": Role.VAE},
+)
 SD3 = Family(
     name="sd3",
     title="Stable Diffusion 3",
@@ -432,6 +440,8 @@ def family_for(
         return SD2 if width == SD2_CROSS_ATTENTION else SD1
     if pipeline_class == "StableDiffusionXLPipeline":
         return SDXL
+    if pipeline_class == "StableDiffusionXLImg2ImgPipeline" and options.get("requires_aesthetics_score"):
+        return SDXL_REFINER
     if pipeline_class == "StableDiffusion3Pipeline":
         return SD35 if configs.get("transformer", {}).get("qk_norm") else SD3
     if pipeline_class == "FluxPipeline":

@@ -96,7 +96,7 @@ class VaeDescription:
 
     @property
     def latent_channels(self) -> int:
-        return _channels(self.component)
+        return latent_channels(self.component)
 
     @property
     def space(self) -> LatentSpace:
@@ -106,6 +106,11 @@ class VaeDescription:
 def vae_of(model: ModelDescription) -> ComponentDescription | None:
     """The model's own VAE; `None` if it paints pixels."""
     return next(iter(model.with_role(Role.VAE)), None)
+
+
+def latent_channels(vae: ComponentDescription) -> int:
+    """Of each cell."""
+    return int(vae.config.get("latent_channels", vae.config.get("z_dim", 4)))
 
 
 def latent_space(vae: ComponentDescription) -> LatentSpace:
@@ -247,7 +252,7 @@ def _misfit(vae: VaeDescription, own: ComponentDescription, model: ModelDescript
     found = vae.component
     if not vae.is_tiny and found.class_name != own.class_name:
         return f"is a `{found.class_name}`, that of `{model.name}` a `{own.class_name}`"
-    if (its := _channels(found)) != (wanted := _channels(own)):
+    if (its := latent_channels(found)) != (wanted := latent_channels(own)):
         return f"has latents of {its} channels, `{model.name}` of {wanted}"
     if (its := _factor(found)) != (wanted := _factor(own)):
         return f"makes {its} px of a latent, that of `{model.name}` {wanted}"
@@ -267,16 +272,12 @@ def _families(vae: ComponentDescription) -> tuple[str, ...]:
     return recognise(header).families
 
 
-def _channels(vae: ComponentDescription) -> int:
-    return int(vae.config.get("latent_channels", vae.config.get("z_dim", 4)))
-
-
 def _factor(vae: ComponentDescription) -> int:
     return sizes.vae_factor({"vae": vae.config})
 
 
 def _fitting(model: ModelDescription, own: ComponentDescription, store: ModelStore) -> str:
-    wanted = f"one of {_channels(own)} channels, scaled by {latent_space(own).scale:g}, fits"
+    wanted = f"one of {latent_channels(own)} channels, scaled by {latent_space(own).scale:g}, fits"
     if model.family is None:
         return wanted
     here = [file.name for file in store.files(kinds=VAE_KINDS) if model.family.name in file.facts.families]

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from gesso.components.layouts import CallLayout
-from gesso.components.steering import Run, Steering
+from gesso.components.steering import Run
 from gesso.components.tree import mapped
 from gesso.core.requests import ResolvedImageRequest
 from gesso.engine.conditioning.base import PROMPT_EMBEDS, Encoded, TextModel, Value
@@ -39,13 +39,15 @@ def encode_prompts(
     guided: bool,
     places: Mapping[str, str],
     made: int = 0,
-) -> tuple[dict[str, Any], Steering | None]:
+    by_step: bool = False,
+) -> tuple[dict[str, Any], "PromptSteering | None"]:
     """Arguments of the pipeline, and what its denoiser is asked instead, where that differs.
 
     Args:
         encode: reads several texts; see `clip.encode_texts`.
         places: pipeline's name for what is encoded → path of the denoiser's argument.
         made: steps of a pass before this one, from which schedules count on.
+        by_step: the denoiser is given its texts at each step, also where they are the same at all of them.
 
     Raises:
         InputError: a prompt, or a clip skip, that cannot be read.
@@ -64,7 +66,7 @@ def encode_prompts(
     moments = list(reading.moments()) if guided else _unguided(reading)
     prompt = encoded.texts[rows.part(0, moments[0].parts[0])]
     negative = encoded.texts[rows.negative(moments[0].negative)] if guided else {}
-    steered = len(moments) > 1 or reading.composed
+    steered = by_step or len(moments) > 1 or reading.composed
     given = {name: _marked(name, value, 0.0) if steered else value for name, value in prompt.items()}
     given |= {f"{_NEGATIVE}{name}": _marked(name, value, 1.0) if steered else value for name, value in negative.items()}
     given |= encoded.others
@@ -153,7 +155,7 @@ class PromptSteering:
 
     def __call__(self, arguments: Mapping[str, Any], run: Run, *, layout: CallLayout, step: int | None) -> Any:
         now = self._now(step)
-        asked = self._marks(arguments)
+        asked = self.marks(arguments)
         rows = [_Row(text, like) for like, negative in enumerate(asked) for text in self._of(now, negative)]
         # Of what the parts say, that without them is taken away: where it is not asked for, it is asked for beside.
         beside = self.composed and not any(asked)
@@ -180,7 +182,7 @@ class PromptSteering:
         assert now.negative is not None
         return (now.negative,)
 
-    def _marks(self, arguments: Mapping[str, Any]) -> list[bool]:
+    def marks(self, arguments: Mapping[str, Any]) -> list[bool]:
         """Of each row that the pipeline asks for, whether it is the negative prompt's."""
         marked = _at(arguments, self.mark)
         return [mark for one in marked for mark in _read(one[None])] if isinstance(marked, list) else _read(marked)

@@ -15,10 +15,9 @@ from torch import Tensor
 
 from gesso.components.layouts import CallLayout
 from gesso.components.scope import ImageScope
-from gesso.components.steering import Run, Steering
+from gesso.components.steering import Run, Steering, TextSteering
 from gesso.components.tree import mapped, tensors
 from gesso.core.requests import ResolvedImageRequest
-from gesso.engine.conditioning.prompted import PromptSteering
 from gesso.engine.facts import ModelFacts, facts_as
 from gesso.engine.guidance.interval import Interval
 from gesso.engine.guidance.rescale import rescaled
@@ -32,7 +31,7 @@ Guide = Callable[[Tensor, Tensor], Tensor]
 
 
 def guidance_steering(
-    steering: Mapping[str, Steering],
+    steering: Mapping[str, TextSteering],
     resolved: ResolvedImageRequest,
     model: HostedModel,
     scope: ImageScope,
@@ -49,7 +48,7 @@ def guidance_steering(
         return steering
     scale = _scale(resolved, facts)
 
-    def around(inner: Steering | None) -> Steering:
+    def around(inner: TextSteering | None) -> Steering:
         if facts.guided_calls is GuidedCalls.APART:
             return GuidedApart(interval, guide, scale, inner, scope)
         return GuidedTogether(interval, guide, facts.guided_calls is GuidedCalls.PROMPT_FIRST, inner, scope)
@@ -83,7 +82,7 @@ class GuidedTogether:
     """
 
     def __init__(
-        self, interval: Interval, guide: Guide | None, prompt_first: bool, inner: Steering | None, scope: ImageScope
+        self, interval: Interval, guide: Guide | None, prompt_first: bool, inner: TextSteering | None, scope: ImageScope
     ) -> None:
         self._interval = interval
         self._guide = guide
@@ -122,7 +121,7 @@ class GuidedApart:
     """
 
     def __init__(
-        self, interval: Interval, guide: Guide | None, scale: float, inner: Steering | None, scope: ImageScope
+        self, interval: Interval, guide: Guide | None, scale: float, inner: TextSteering | None, scope: ImageScope
     ) -> None:
         self._interval = interval
         self._guide = guide
@@ -155,13 +154,13 @@ class GuidedApart:
         return (self._guide(negative, positive) - self._scale * positive) / (1 - self._scale)
 
 
-def _asking(inner: Steering | None, run: Run, layout: CallLayout, step: int | None) -> Run:
+def _asking(inner: TextSteering | None, run: Run, layout: CallLayout, step: int | None) -> Run:
     return run if inner is None else partial(inner, run=run, layout=layout, step=step)
 
 
-def _is_composed(inner: Steering | None) -> bool:
+def _is_composed(inner: TextSteering | None) -> bool:
     """Whether the prediction of the prompt is made of several, of which that without it is one."""
-    return isinstance(inner, PromptSteering) and inner.composed
+    return inner is not None and inner.composed
 
 
 def _row(arguments: Mapping[str, Any], layout: CallLayout, place: int) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""Another model goes on with a picture for its last steps."""
