@@ -7,7 +7,7 @@ are names of fields that Gesso has no counterpart for.
 import copy
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gesso.engine.foreign.read import ForeignTexts
@@ -24,6 +24,8 @@ class Specimen:
     fields: Mapping[str, Any]
     model: tuple[str | None, str | None] | None = None
     left_out: tuple[str, ...] = ()
+    given: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """A picture and a mask that it began with, which are not in the file."""
 
 
 A1111, FORGE, SDNEXT, COMFYUI = Program.AUTOMATIC1111, Program.FORGE, Program.SDNEXT, Program.COMFYUI
@@ -742,7 +744,100 @@ COMFYUI_WORKFLOWS = (
     drawn("a drawing with a primitive, a bypassed and a muted node", changed_workflow()),
 )
 
+IMAGE = {"image": "first.png"}
+MASKED = {**IMAGE, "inpaint": {"mask": "mask.png"}}
+
+
+def given(fields: Mapping[str, Any], specimen: Specimen) -> Specimen:
+    return replace(specimen, given=fields)
+
+
+_PAINTED = nodes(
+    n3={"latent_image": ["22", 0], "denoise": 0.5},
+    n20=("LoadImage", {"image": "first.png", "upload": "image"}),
+    n21=("VAEEncode", {"pixels": ["20", 0], "vae": ["4", 2]}),
+    n22=("SetLatentNoiseMask", {"samples": ["21", 0], "mask": ["23", 0]}),
+    n23=("LoadImageMask", {"image": "mask.png", "channel": "red"}),
+)
+WITH_PICTURES = (
+    given(IMAGE, a1111("begun with a picture", "Denoising strength: 0.6", strength=0.6)),
+    given(
+        MASKED,
+        a1111(
+            "under a mask",
+            "Denoising strength: 0.75, Mask blur: 4",
+            strength=0.75,
+            inpaint={"mask": "mask.png", "blur": 4.0},
+        ),
+    ),
+    given(
+        MASKED,
+        a1111(
+            "outside a mask, at its own size",
+            "Denoising strength: 1, Mask mode: Inpaint not masked, Mask blur: 8, Inpaint area: Only masked, "
+            "Masked area padding: 64, Masked content: fill",
+            strength=1.0,
+            inpaint={
+                **{"mask": "mask.png", "invert": True, "blur": 8.0, "only_masked": True, "padding": 64},
+                "fill": "blur",
+            },
+        ),
+    ),
+    given(
+        MASKED,
+        a1111(
+            "noise under a mask",
+            "Denoising strength: 1.0, Mask blur: 0, Masked content: latent noise",
+            strength=1.0,
+            inpaint={"mask": "mask.png", "blur": 0.0, "fill": "noise"},
+        ),
+    ),
+    given(
+        MASKED,
+        a1111(
+            "nothing under a mask",
+            "Denoising strength: 1.0, Masked content: latent nothing",
+            strength=1.0,
+            inpaint={"mask": "mask.png", "fill": "zero"},
+        ),
+    ),
+    given(
+        IMAGE,
+        comfyui(
+            "begun with a picture",
+            nodes(
+                n3={"latent_image": ["21", 0], "denoise": 0.5},
+                n20=("LoadImage", {"image": "first.png", "upload": "image"}),
+                n21=("VAEEncode", {"pixels": ["20", 0], "vae": ["4", 2]}),
+            ),
+            without=("width", "height"),
+            strength=0.5,
+            steps=40,
+        ),
+    ),
+    given(
+        MASKED,
+        comfyui(
+            "under a mask",
+            _PAINTED,
+            without=("width", "height"),
+            strength=0.5,
+            steps=40,
+            inpaint={"mask": "mask.png", "keep_outside": False},
+        ),
+    ),
+)
+
 LISTED = (
+    given(
+        IMAGE,
+        a1111(
+            "a mask that is not given",
+            "Denoising strength: 0.75, Mask blur: 4",
+            strength=0.75,
+            left_out=("Mask blur",),
+        ),
+    ),
     a1111(
         "faces worked over",
         "ADetailer model: face_yolov8n.pt, ADetailer confidence: 0.3",
@@ -770,5 +865,6 @@ CORPUS = (
     *OTHER_TEXTS,
     *COMFYUI_GRAPHS,
     *COMFYUI_WORKFLOWS,
+    *WITH_PICTURES,
     *LISTED,
 )

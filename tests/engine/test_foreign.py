@@ -14,6 +14,7 @@ from PIL import ExifTags, Image, PngImagePlugin
 from effects import Effect
 from foreign_corpus import A1111, BASE, COMFYUI, CORPUS, FORGE, GRAPH, MEANT, PAIRS, Specimen, nodes, workflow
 from gesso.core.requests import ImageRequest
+from gesso.engine.foreign.beginning import with_beginning
 from gesso.engine.foreign.read import ForeignTexts, read_parameters, read_texts
 from gesso.engine.foreign.values import ForeignRecipe, Program
 from gesso.engine.pictures import read_recipe
@@ -24,7 +25,7 @@ FIELDS = ImageRequest.model_fields.keys()
 def read(specimen: Specimen) -> ForeignRecipe:
     recipe = read_texts(specimen.texts)
     assert recipe is not None
-    return recipe
+    return with_beginning(recipe, specimen.given)
 
 
 # --- the corpus

@@ -306,6 +306,28 @@ def test_a_network_of_the_prompt_is_applied_and_one_that_is_not_here_is_a_warnin
     assert any("`<lora:gone:0.5>` of the prompt is left out" in warning for warning in result.warnings)
 
 
+def test_a_picture_and_a_mask_that_are_given_are_used_as_the_recipe_says(home: Studio, tmp_path: Path) -> None:
+    said = "Model: toy, Denoising strength: 0.5, Mask blur: 4, Masked content: latent noise"
+    first, mask = (str(tmp_path / name) for name in ("first.png", "mask.png"))
+    Image.new("RGB", (64, 64), "red").save(first)
+    Image.new("L", (64, 64), 255).save(mask)
+    given: dict[str, Any] = {"image": first, "inpaint": {"mask": mask}}
+    recipe = again(home, tmp_path, said, **given)
+    assert recipe.whole
+    resolved = home.resolve(recipe.again(**given))
+    assert resolved.inpaint is not None
+    assert (resolved.strength, resolved.inpaint.blur, resolved.inpaint.fill) == (0.5, 4.0, "noise")
+    given = {"image": first, "strength": 0.8, "inpaint": {"mask": mask, "blur": 1.0}}
+    resolved = home.resolve(again(home, tmp_path, said, **given).again(**given))
+    assert resolved.inpaint is not None
+    assert (resolved.strength, resolved.inpaint.blur, resolved.inpaint.fill) == (0.8, 1.0, "noise")
+    without = again(home, tmp_path, said, image=first)
+    assert [(one.name, "--mask" in one.why) for one in without.left_out] == [
+        ("Mask blur", True),
+        ("Masked content", True),
+    ]
+
+
 def test_networks_hold_for_the_second_pass_whose_prompt_may_name_them_too(home: Studio, tmp_path: Path) -> None:
     name = next((home.store.folders[0] / "loras").iterdir()).stem
     tag = f"<lora:{name}:1>"

@@ -1,21 +1,42 @@
-"""The picture that a picture of another program began with, once it is given."""
+"""The picture and the mask that a picture of another program began with, once they are given."""
 
 import re
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from types import MappingProxyType
+from typing import Any
 
+from gesso.core.requests import Fill, Inpaint
+from gesso.engine.edit.checks import MAX_BLUR_PX, MAX_PADDING_PX
 from gesso.engine.foreign.comfyui.levels import DENOISE
-from gesso.engine.foreign.numbers import between, number
+from gesso.engine.foreign.numbers import between, number, whole
 from gesso.engine.foreign.pairs import DENOISING
-from gesso.engine.foreign.values import ForeignRecipe, Program
+from gesso.engine.foreign.values import ForeignRecipe, LeftOut, Program
+from gesso.engine.infotext import FILLS
 from gesso.engine.resolve import LEAST_STRENGTH
 
-_BEGINNING = re.compile(r"(LoadImage|VAEEncode) #|Init image")
+_PICTURE = re.compile(r"(LoadImage|VAEEncode) #|Init image")
 """Names of what is the picture that another began with."""
+_MASK = re.compile(r"(LoadImageMask|ImageToMask) #")
+"""Names of what is the mask."""
 
 
-def with_beginning(recipe: ForeignRecipe) -> ForeignRecipe:
-    """Of a picture that began with another, which is given now. ComfyUI makes all its steps at any strength."""
-    recipe = replace(recipe, left_out=tuple(one for one in recipe.left_out if not _BEGINNING.match(one.name)))
+def with_beginning(recipe: ForeignRecipe, given: Mapping[str, Any]) -> ForeignRecipe:
+    """With what hangs on a picture and a mask, as far as these are among the fields that are `given`."""
+    if given.get("image") is None:
+        return recipe
+    recipe = _without(recipe, _PICTURE)
+    if given.get("inpaint") is not None:
+        recipe = _masked(_without(recipe, _MASK), Inpaint.model_validate(given["inpaint"]))
+    return recipe if "strength" in given else _strength(recipe)
+
+
+def _without(recipe: ForeignRecipe, names: re.Pattern[str]) -> ForeignRecipe:
+    return replace(recipe, left_out=tuple(one for one in recipe.left_out if not names.match(one.name)))
+
+
+def _strength(recipe: ForeignRecipe) -> ForeignRecipe:
+    """ComfyUI makes all its steps at any strength."""
     for one in recipe.left_out:
         if one.name != DENOISING and not one.name.endswith(DENOISE):
             continue
@@ -23,9 +44,45 @@ def with_beginning(recipe: ForeignRecipe) -> ForeignRecipe:
             strength = between(number, LEAST_STRENGTH, 1)(one.value)
         except ValueError:
             continue
-        recipe = replace(recipe, left_out=tuple(other for other in recipe.left_out if other is not one))
+        recipe = _taking(recipe, one)
         if recipe.program is not Program.COMFYUI:
             return recipe.with_fields(one.name, one.value, "one step more is made there", strength=strength)
         steps = int(recipe.fields.get("steps", 1) / strength)
         return recipe.with_fields(one.name, one.value, strength=strength, steps=steps)
     return recipe
+
+
+def _masked(recipe: ForeignRecipe, given: Inpaint) -> ForeignRecipe:
+    """What is said of the mask, but for what is given with it."""
+    inpaint: dict[str, Any] = {"mask": given.mask}
+    for one in recipe.left_out:
+        rule = _RULES.get(one.name.partition(" #")[0])
+        if rule is None:
+            continue
+        try:
+            found = rule(one.value)
+        except (KeyError, ValueError):
+            continue
+        inpaint |= found
+        recipe = _taking(recipe, one).with_fields(one.name, one.value, inpaint=dict(inpaint))
+    return recipe
+
+
+def _taking(recipe: ForeignRecipe, taken: LeftOut) -> ForeignRecipe:
+    return replace(recipe, left_out=tuple(one for one in recipe.left_out if one is not taken))
+
+
+_Rule = Callable[[str], dict[str, Any]]
+_FILLS = {"original": Fill.ORIGINAL} | {name: fill for fill, name in FILLS.items()}
+_RULES: Mapping[str, _Rule] = MappingProxyType(
+    {
+        "Mask mode": lambda text: {"invert": {"Inpaint masked": False, "Inpaint not masked": True}[text]},
+        "Mask blur": lambda text: {"blur": between(number, 0, MAX_BLUR_PX)(text)},
+        "Inpaint area": lambda text: {"only_masked": {"Whole picture": False, "Only masked": True}[text]},
+        "Masked area padding": lambda text: {"padding": between(whole, 0, MAX_PADDING_PX)(text)},
+        "Masked content": lambda text: {"fill": _FILLS[text]},
+        # ComfyUI decodes the whole picture, what is outside the mask too.
+        "SetLatentNoiseMask": lambda _: {"keep_outside": False},
+    }
+)
+"""What AUTOMATIC1111 and a node of ComfyUI say of a mask, by their names."""

@@ -31,8 +31,7 @@ def fitted(recipe: ForeignRecipe, store: ModelStore, overrides: Mapping[str, Any
     if "sampler" in overrides:
         own = {"sampler": overrides["sampler"], "schedule": None}
         recipe = recipe.replacing(**dict.fromkeys(field.name for field in dataclass_fields(Chance)), **own)
-    if "image" in overrides and "strength" not in overrides:
-        recipe = with_beginning(recipe)
+    recipe = with_beginning(recipe, overrides)
     recipe = recipe.replacing(model=chosen) if chosen is not None else with_model(recipe, store, usual=usual)
     asked = recipe.fields.get("model", usual)
     try:

@@ -11,7 +11,7 @@ from gesso.engine.foreign.hires import carry_hires
 from gesso.engine.foreign.numbers import LATENT_PX, MAX_STEPS, Reader, between, flag, number, seed, size, whole
 from gesso.engine.foreign.origin import Origin
 from gesso.engine.foreign.samplers import of_automatic1111
-from gesso.engine.foreign.values import BEGUN, Ledger, NamedModel, Program
+from gesso.engine.foreign.values import BEGUN, MASKED, Ledger, NamedModel, Program
 from gesso.engine.infotext import EMPHASIS, TILINGS, Infotext
 
 _WEIGHTED = re.compile(r"(?<!\\)[(\[]")
@@ -264,7 +264,9 @@ _WHY: tuple[tuple[str, str], ...] = (
         "a second pass is not made",
     ),
     (r"Refiner", "no refiner takes over"),
-    (r"Mask|Masked|Inpaint|Init image|Conditional mask|Image CFG|Resize|Extra noise|Noise multiplier", BEGUN),
+    (r"Mask (mode|blur)|Masked (area|content)|Inpaint area", MASKED),
+    (r"Conditional mask|Soft inpainting|Mask weight", "it has no counterpart here"),
+    (r"Init image|Image CFG|Resize|Extra noise|Noise multiplier", BEGUN),
     (r"Token merging|ToMe|ToDo|HyperTile|Hypertile", "every token is computed here"),
     (r"Module \d|TE\b", "text encoders and VAE are the model's own; `--part` and `--vae` set others"),
     (r"Seed resize", "the noise of another size is not placed in this one"),

@@ -6,10 +6,12 @@ from enum import StrEnum
 from pathlib import PurePosixPath
 from typing import Any
 
-from gesso.core.requests import ImageRequest
+from gesso.core.requests import ImageRequest, Inpaint
 
 BEGUN = "the picture that it began with is not in the file, `--image` gives it"
 """Why what hangs on it is left out."""
+MASKED = "the picture and the mask that it began with are not in the file, `--image` and `--mask` give them"
+"""Why what hangs on both is left out."""
 
 
 class Program(StrEnum):
@@ -83,7 +85,10 @@ class ForeignRecipe:
         return ImageRequest(**self.fields)
 
     def again(self, **overrides: Any) -> ImageRequest:
-        """The same with other values of some fields."""
+        """The same with other values of some fields; of a mask, what is not given with it is that of the recipe."""
+        own, given = self.fields.get("inpaint"), overrides.get("inpaint")
+        if own is not None and given is not None:
+            overrides["inpaint"] = {**own, **Inpaint.model_validate(given).model_dump(exclude_unset=True)}
         return ImageRequest(**{**self.fields, **overrides})
 
     @property

@@ -4,11 +4,13 @@ import re
 
 from gesso.engine.foreign.comfyui.graph import Link, Node
 from gesso.engine.foreign.comfyui.reading import Reading
-from gesso.engine.foreign.values import BEGUN
+from gesso.engine.foreign.values import BEGUN, MASKED
 
 _UNKNOWN = "what nodes of this kind do is not known here"
 _WHY: tuple[tuple[str, str], ...] = (
-    (r"LoadImage|VAEEncode|SetLatentNoiseMask|InpaintModel", BEGUN),
+    (r"LoadImageMask|ImageToMask|SetLatentNoiseMask", MASKED),
+    (r"VAEEncodeForInpaint|InpaintModel|GrowMask", "masks are not grown here, and nothing gray lies under them"),
+    (r"LoadImage|VAEEncode", BEGUN),
     (r"ControlNet|.*ControlNet|T2I|IPAdapter|CLIPVision|.*Redux", "control pictures are not in the file"),
     (r"(KSampler|Sampler)", "a second pass is not made"),
     (r"Latent(Upscale|From|Composite|Crop|Flip|Rotate)|RepeatLatent", "what is done to latents is not done here"),
