@@ -149,6 +149,12 @@ AUTOMATIC1111_TEXTS = (
         "Denoising strength: 0.7, Hires upscale: 1.3, Hires steps: 0, Hires upscaler: Lanczos",
         hires={"strength": 0.7, "width": 664, "height": 992, "upscaler": "lanczos"},
     ),
+    a1111(
+        "a refiner",
+        'Refiner: "toy, refined [0123456789]", Refiner switch at: 0.8',
+        refiner={"model": "toy, refined", "at": 0.8},
+    ),
+    a1111("a refiner that never goes on", "Refiner: refined [0123456789], Refiner switch at: 1.0"),
     a1111("a texture", "Tiling: True", tiling="both"),
     a1111("a texture, the key alone", "Tiling", tiling="both"),
     a1111("guidance that begins late", "Skip Early CFG: 0.1", guidance_start=0.1),

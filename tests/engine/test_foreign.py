@@ -68,7 +68,9 @@ def test_every_field_is_what_it_should_be(specimen: Specimen) -> None:
         ("Hires upscale: 2, Denoising strength: 0", "Denoising strength", "not between"),
         ("Denoising strength: 0.7, Mask blur: 4", "Mask blur", "began with"),
         ("Denoising strength: 0.7, Mask blur: 4", "Denoising strength", "began with"),
-        ("Refiner: xl [0123456789], Refiner switch at: 0.8", "Refiner", "refiner"),
+        ("Refiner: xl [0123456789]", "Refiner", "when it goes on"),
+        ("Refiner: xl [0123456789], Refiner switch at: soon", "Refiner switch at", "when it goes on"),
+        ("Hires upscale: 2, Hires refiner: first pass, Denoising strength: 0.7", "Hires refiner", "networks"),
         ("Tiling: perhaps", "Tiling", "no such way"),
         ('ControlNet 0: "Module: canny, Model: x"', "ControlNet 0", "control"),
         ("Face restoration: CodeFormer", "Face restoration", "faces"),
@@ -134,6 +136,9 @@ def test_a_program_that_is_not_known_is_not_taken_for_another() -> None:
 
 
 def test_what_was_assumed_is_told() -> None:
+    refined = f"a cat\n{PAIRS}, Refiner: xl, Refiner switch at: 0.8"
+    assert any("level of noise" in line for line in read_parameters(f"{refined}, Version: v1.10.1").warnings())
+    assert not read_parameters(f"{refined}, Version: v1.7.0").warnings()
     old = read_parameters(f"a cat\n{PAIRS}")
     assert any("no version is written" in line for line in old.warnings())
     sde = read_parameters(f"a cat\n{PAIRS.replace('Euler a', 'DPM++ SDE')}, Version: v1.10.1")

@@ -306,6 +306,24 @@ def test_a_network_of_the_prompt_is_applied_and_one_that_is_not_here_is_a_warnin
     assert any("`<lora:gone:0.5>` of the prompt is left out" in warning for warning in result.warnings)
 
 
+def test_a_refiner_is_found_and_must_fit(home: Studio, tmp_path: Path) -> None:
+    digest = home.store.catalogue.digest(home.store.find_file("toy"))[:10]
+    recipe = again(home, tmp_path, f"Model: toy, Refiner: renamed [{digest}], Refiner switch at: 0.5")
+    assert recipe.whole
+    [decided] = home.submit(recipe.request).result(100).recipes
+    assert [entry.component for entry in decided.run.trace if entry.component.endswith("unet")] == [
+        "unet",
+        "refiner.unet",
+    ]
+    gone = again(home, tmp_path, "Model: toy, Refiner: gone, Refiner switch at: 0.5")
+    late = again(home, tmp_path, "Model: toy, Refiner: toy, Refiner switch at: 0.9")
+    reasons = [{one.name: one.why for one in recipe.left_out}["Refiner"] for recipe in (gone, late)]
+    assert "not here" in reasons[0]
+    assert "the last of 2" in reasons[1]
+    chosen = again(home, tmp_path, "Model: toy, Refiner: gone, Refiner switch at: 0.5", refiner={"model": "toy"})
+    assert chosen.whole
+
+
 def test_a_picture_and_a_mask_that_are_given_are_used_as_the_recipe_says(home: Studio, tmp_path: Path) -> None:
     said = "Model: toy, Denoising strength: 0.5, Mask blur: 4, Masked content: latent noise"
     first, mask = (str(tmp_path / name) for name in ("first.png", "mask.png"))

@@ -9,6 +9,7 @@
 | `origin` | which program wrote a text of pairs |
 | `pairs` | the pairs that AUTOMATIC1111, Forge and those that write like them leave |
 | `hires` | their second pass |
+| `refiner` | their refiner |
 | `sdnext` | what SD.Next writes otherwise |
 | `comfyui` | what the nodes of its graphs ask for |
 | `here` | the model, VAE and networks that it names, as far as they are on this machine |

@@ -5,13 +5,16 @@ from dataclasses import fields as dataclass_fields
 from typing import Any
 
 from gesso.core.errors import GessoError
+from gesso.core.requests import ResolvedHiresPass
 from gesso.engine.facts import ModelFacts, facts_of
 from gesso.engine.foreign.beginning import with_beginning
-from gesso.engine.foreign.here import with_model, with_networks
+from gesso.engine.foreign.here import with_model, with_networks, with_refiner
 from gesso.engine.foreign.values import ForeignRecipe, Program
 from gesso.engine.guidance.checks import check_guidance
 from gesso.engine.hires.checks import resolve_hires
+from gesso.engine.refiner.checks import check_refiner, resolve_refiner
 from gesso.engine.samplers.table import AUTOMATIC, DEFAULT, SAMPLERS, Chance, resolve_sampler, takes_chance
+from gesso.models.folder import ModelDescription
 from gesso.models.store import ModelStore
 
 _IGNORES_CLIP_SKIP = frozenset({Program.AUTOMATIC1111, Program.FORGE})
@@ -42,7 +45,7 @@ def fitted(recipe: ForeignRecipe, store: ModelStore, overrides: Mapping[str, Any
     recipe = with_networks(recipe, store, facts, here=chosen is not None or "model" in recipe.fields)
     for fit in (_prompt_language, _clip_skip, _sampler, _chance, _guidance, _negative, _tiling, _size, _second_pass):
         recipe = fit(recipe, facts)
-    return recipe
+    return recipe if "refiner" in overrides else _refiner(with_refiner(recipe, store), description, facts, store)
 
 
 def _prompt_language(recipe: ForeignRecipe, facts: ModelFacts) -> ForeignRecipe:
@@ -112,22 +115,44 @@ def _guidance(recipe: ForeignRecipe, facts: ModelFacts) -> ForeignRecipe:
 
 def _second_pass(recipe: ForeignRecipe, facts: ModelFacts) -> ForeignRecipe:
     """Whether one can be made of it on this model, is for the one who makes it to say."""
-    fields = recipe.fields
-    if "hires" not in fields:
-        return recipe
-    size = tuple(fields.get(name, own) for name, own in zip(("width", "height"), facts.default_size_px, strict=True))
     try:
-        resolve_hires(
-            recipe.request,
-            facts,
-            size_px=(size[0], size[1]),
-            steps=fields.get("steps", facts.defaults.steps),
-            sampler=(fields.get("sampler", DEFAULT), fields.get("schedule", AUTOMATIC)),
-            guidance=fields.get("guidance", facts.defaults.guidance),
-        )
+        _resolved_second(recipe, facts)
     except GessoError as error:
         return recipe.without("hires", why=error.message)
     return recipe
+
+
+def _refiner(recipe: ForeignRecipe, model: ModelDescription, facts: ModelFacts, store: ModelStore) -> ForeignRecipe:
+    use = recipe.fields.get("refiner")
+    if use is None:
+        return recipe
+    try:
+        found = store.find(use["model"])
+        check_refiner(model, found)
+        resolve_refiner(
+            recipe.request,
+            facts,
+            facts_of(found, asked=use["model"], finishes=True),
+            steps=recipe.fields.get("steps", facts.defaults.steps),
+            strength=recipe.fields.get("strength", 1.0),
+            hires=_resolved_second(recipe, facts),
+        )
+    except GessoError as error:
+        return recipe.without("refiner", why=error.message)
+    return recipe
+
+
+def _resolved_second(recipe: ForeignRecipe, facts: ModelFacts) -> ResolvedHiresPass | None:
+    fields = recipe.fields
+    size = tuple(fields.get(name, own) for name, own in zip(("width", "height"), facts.default_size_px, strict=True))
+    return resolve_hires(
+        recipe.request,
+        facts,
+        size_px=(size[0], size[1]),
+        steps=fields.get("steps", facts.defaults.steps),
+        sampler=(fields.get("sampler", DEFAULT), fields.get("schedule", AUTOMATIC)),
+        guidance=fields.get("guidance", facts.defaults.guidance),
+    )
 
 
 def _tiling(recipe: ForeignRecipe, facts: ModelFacts) -> ForeignRecipe:

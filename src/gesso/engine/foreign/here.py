@@ -1,14 +1,15 @@
 """What a foreign recipe names, found on this machine: its model, VAE, networks and embeddings."""
 
 import re
+from dataclasses import dataclass
 
 from gesso.core.errors import GessoError
 from gesso.core.requests import PromptDialect
 from gesso.engine.facts import ModelFacts
+from gesso.engine.foreign.refiner import named_refiner
 from gesso.engine.foreign.values import ForeignRecipe, NamedModel, file_name
 from gesso.engine.prompt.networks import take_networks
 from gesso.models.adapters.find import find_adapter
-from gesso.models.folder import ModelDescription
 from gesso.models.index.finding import has_hash, looks_like_hash
 from gesso.models.recognition.kinds import Kind
 from gesso.models.store import PAINTERS, ModelStore
@@ -20,35 +21,64 @@ def with_model(recipe: ForeignRecipe, store: ModelStore, *, usual: str) -> Forei
     model = recipe.model
     if model is None:
         return recipe
+    found = _found(model, store)
+    if found is None:
+        why = f"it is not here, `{usual}` is used: `--model` chooses another, `gesso models pull` fetches one"
+        return recipe.leaving("Model", _called(model), why)
+    return recipe.with_fields("Model", _called(model), found.note, model=found.reference)
+
+
+def with_refiner(recipe: ForeignRecipe, store: ModelStore) -> ForeignRecipe:
+    """With the refiner that it names, likewise; without one that is not here."""
+    use = recipe.fields.get("refiner")
+    if use is None:
+        return recipe
+    written = next(one.value for one in recipe.carried if "refiner" in one.fields)
+    found = _found(named_refiner(written), store)
+    if found is None:
+        return recipe.without("refiner", why="it is not here; `--refiner` names another")
+    use = {**use, "model": found.reference}
+    return (
+        recipe.with_fields("Refiner", written, found.note, refiner=use) if found.note else recipe.replacing(refiner=use)
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Found:
+    """A model that is here."""
+
+    reference: str
+    note: str = ""
+
+
+def _found(model: NamedModel, store: ModelStore) -> _Found | None:
+    """By its hash, else by its name."""
     digest = model.hash_ if model.hash_ is not None and looks_like_hash(model.hash_) else None
     if digest is not None:
         try:
-            file = store.find_file(digest, kinds=PAINTERS)
+            return _Found(reference=store.find_file(digest, kinds=PAINTERS).name)
         except GessoError:
             pass
-        else:
-            return recipe.with_fields("Model hash", digest, model=file.name)
-    if model.name:
-        found = _named(model.name, store)
-        if found is not None:
-            return recipe.with_fields("Model", model.name, _other_weights(model.name, digest, store), model=found[0])
-    why = f"it is not here, `{usual}` is used: `--model` chooses another, `gesso models pull` fetches one"
-    return recipe.leaving("Model", _called(model), why)
+    found = _named(model.name, store) if model.name else None
+    if found is None or not model.name:
+        return None
+    return _Found(reference=found, note=_other_weights(model.name, digest, store))
 
 
 def _called(model: NamedModel) -> str:
     return f"{model.name} [{model.hash_}]" if model.name and model.hash_ else str(model.name or model.hash_)
 
 
-def _named(name: str, store: ModelStore) -> tuple[str, ModelDescription] | None:
+def _named(name: str, store: ModelStore) -> str | None:
     """By its name, with its folders or without, as programs differ in what they write."""
     for spelling in dict.fromkeys((name, file_name(name), file_name(name).rpartition("/")[2])):
         if spelling.startswith((".", "~", "/")):  # a name is wanted: paths of other machines mean nothing here
             continue
         try:
-            return spelling, store.find(spelling)
+            store.find(spelling)
         except GessoError:
             continue
+        return spelling
     return None
 
 

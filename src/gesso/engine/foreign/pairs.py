@@ -10,6 +10,7 @@ from gesso.core.requests import MAX_SEED, NoiseSource, PromptDialect, Weighting
 from gesso.engine.foreign.hires import carry_hires
 from gesso.engine.foreign.numbers import LATENT_PX, MAX_STEPS, Reader, between, flag, number, seed, size, whole
 from gesso.engine.foreign.origin import Origin
+from gesso.engine.foreign.refiner import carry_refiner
 from gesso.engine.foreign.samplers import of_automatic1111
 from gesso.engine.foreign.values import BEGUN, MASKED, Ledger, NamedModel, Program
 from gesso.engine.infotext import EMPHASIS, TILINGS, Infotext
@@ -28,6 +29,7 @@ def carry(text: Infotext, origin: Origin, ledger: Ledger) -> NamedModel | None:
     if (distilled := pairs.pop("Distilled CFG Scale", None)) is not None:
         _carry_distilled(distilled, pairs.pop("CFG scale", None), ledger)
     carry_hires(pairs, ledger)
+    carry_refiner(pairs, origin, ledger)
     for key, value in pairs.items():
         carry_pair(key, value, pairs, ledger)
     _imply(pairs, text, origin, ledger)
@@ -236,7 +238,6 @@ _USUAL = frozenset(
         ("Schedule rho", "7.0"),
         ("Discard penultimate sigma", "false"),
         ("FP8 weight", "disable"),
-        ("Refiner switch by sampling steps", "false"),
         ("Old prompt editing timelines", "false"),
         ("VAE Encoder", "full"),
         ("VAE Decoder", "full"),
@@ -263,7 +264,7 @@ _WHY: tuple[tuple[str, str], ...] = (
         r"Hires|First pass|Latent upscale",
         "a second pass is not made",
     ),
-    (r"Refiner", "no refiner takes over"),
+    (r"Refiner", "its refiner has prompts and steps of its own"),
     (r"Mask (mode|blur)|Masked (area|content)|Inpaint area", MASKED),
     (r"Conditional mask|Soft inpainting|Mask weight", "it has no counterpart here"),
     (r"Init image|Image CFG|Resize|Extra noise|Noise multiplier", BEGUN),
