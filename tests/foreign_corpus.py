@@ -455,6 +455,28 @@ _FLUX = nodes(
     n26=("FluxGuidance", {"conditioning": ["6", 0], "guidance": 3.5}),
 )
 
+_STEPS = {"steps": 25, "cfg": 8.0, "sampler_name": "euler", "scheduler": "normal"}
+_LOOKS = {"width": 512, "height": 768, "clip": ["12", 1]}
+_REFINER = {"model": "refiner", "at": 0.8}
+
+
+def refined(**changes: Any) -> dict[str, Any]:
+    """The graph that the makers of SDXL show, with `changes`."""
+    first = {**_STEPS, **_CUSTOM, "add_noise": "enable", "noise_seed": 42, "start_at_step": 0, "end_at_step": 20}
+    second = {**_STEPS, "add_noise": "disable", "noise_seed": 0, "start_at_step": 20, "end_at_step": 10000}
+    second |= {"model": ["12", 0], "positive": ["15", 0], "negative": ["16", 0], "latent_image": ["3", 0]}
+    usual: dict[str, Any] = {
+        "n3": ("KSamplerAdvanced", {**first, "return_with_leftover_noise": "enable"}),
+        "n4": {"ckpt_name": "base.safetensors"},
+        "n8": {"samples": ["11", 0], "vae": ["12", 2]},
+        "n11": ("KSamplerAdvanced", {**second, "return_with_leftover_noise": "disable"}),
+        "n12": ("CheckpointLoaderSimple", {"ckpt_name": "refiner.safetensors"}),
+        "n15": ("CLIPTextEncode", {"text": "a cat", "clip": ["12", 1]}),
+        "n16": ("CLIPTextEncode", {"text": "", "clip": ["12", 1]}),
+    }
+    return nodes(**usual | changes)
+
+
 COMFYUI_GRAPHS = (
     comfyui("the usual graph", nodes()),
     comfyui("a negative prompt", nodes(n7={"text": "blurry, (ugly:1.2)"}), negative_prompt="blurry, (ugly:1.2)"),
@@ -670,6 +692,18 @@ COMFYUI_GRAPHS = (
             **{"width": 1024, "height": 1536, "upscaler": "latent", "steps": 20, "guidance": 7.0, "strength": 0.5},
             **{"sampler": "Heun", "schedule": "uniform"},
         },
+    ),
+    comfyui("a base and its refiner", refined(), model=("base", None), steps=25, guidance=8.0, refiner=_REFINER),
+    comfyui(
+        "a refiner that is told of looks",
+        refined(
+            n15=("CLIPTextEncodeSDXLRefiner", {**_LOOKS, "ascore": 6.0, "text": "a cat"}),
+            n16=("CLIPTextEncodeSDXLRefiner", {**_LOOKS, "ascore": 2.5, "text": ""}),
+        ),
+        model=("base", None),
+        steps=25,
+        guidance=8.0,
+        refiner=_REFINER,
     ),
     comfyui("reroutes", nodes(n3={"model": ["20", 0]}, n20=("Reroute", {"": ["4", 0]}))),
     comfyui(

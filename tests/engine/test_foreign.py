@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import ExifTags, Image, PngImagePlugin
 
 from effects import Effect
-from foreign_corpus import A1111, BASE, COMFYUI, CORPUS, FORGE, GRAPH, MEANT, PAIRS, Specimen, nodes, workflow
+from foreign_corpus import A1111, BASE, COMFYUI, CORPUS, FORGE, GRAPH, MEANT, PAIRS, Specimen, nodes, refined, workflow
 from gesso.core.requests import ImageRequest
 from gesso.engine.foreign.beginning import with_beginning
 from gesso.engine.foreign.read import ForeignTexts, read_parameters, read_texts
@@ -223,6 +223,31 @@ def test_nodes_that_shape_the_picture_and_are_not_known_are_named(graph: dict[st
     assert why in {one.name: one.why for one in recipe.left_out}[name]
     if "Sampler #20" in name:
         assert (recipe.fields["seed"], recipe.fields["width"]) == (42, 512)  # of the first pass
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"n15": ("CLIPTextEncode", {"text": "a dog", "clip": ["12", 1]})},
+        {"n15": ("CLIPTextEncodeSDXLRefiner", {"text": "a cat", "clip": ["12", 1], "ascore": 9.0})},
+        {"n12": ("LoraLoaderModelOnly", {"model": ["4", 0], "lora_name": "x", "strength_model": 1.0})},
+    ],
+)
+def test_a_sampler_that_goes_on_otherwise_is_no_refiner(changes: dict[str, Any]) -> None:
+    recipe = read_texts(ForeignTexts(graph=json.dumps(refined(**changes))))
+    assert recipe is not None
+    assert "refiner" not in recipe.fields
+    assert {"KSamplerAdvanced #3.end_at_step", "KSamplerAdvanced #11"} <= {one.name for one in recipe.left_out}
+
+
+def test_that_a_sampler_begins_anew_with_the_refiner_is_told() -> None:
+    graph = refined()
+    for node in ("3", "11"):
+        graph[node]["inputs"]["sampler_name"] = "dpmpp_2m"
+    recipe = read_texts(ForeignTexts(graph=json.dumps(graph)))
+    assert recipe is not None
+    assert recipe.whole
+    assert any("begins anew" in line for line in recipe.warnings())
 
 
 def test_nodes_that_the_picture_does_not_come_from_are_no_matter() -> None:

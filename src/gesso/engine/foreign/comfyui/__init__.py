@@ -12,6 +12,7 @@
 | `texts` | the prompts, and the text encoder that reads them |
 | `latents` | the size that it begins with, and the VAE that ends it |
 | `second_pass` | a sampler that goes on from another |
+| `refiner` | a sampler that makes the last steps with another model |
 | `sweep` | what was not taken, with the reason |
 | `carry` | all of that in turn |
 """

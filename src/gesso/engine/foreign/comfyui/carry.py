@@ -4,6 +4,7 @@ from gesso.engine.foreign.comfyui.graph import Graph
 from gesso.engine.foreign.comfyui.latents import take_decoder, take_latent
 from gesso.engine.foreign.comfyui.models import take_adapters, take_model
 from gesso.engine.foreign.comfyui.reading import Reading
+from gesso.engine.foreign.comfyui.refiner import refiner_of, take_refiner
 from gesso.engine.foreign.comfyui.sampling import take_sampler
 from gesso.engine.foreign.comfyui.second_pass import take_second_pass
 from gesso.engine.foreign.comfyui.sweep import sweep
@@ -23,6 +24,9 @@ def carry(graph: Graph, ledger: Ledger) -> NamedModel | None:
         others = ", ".join(node.name for node, _ in found[1:])
         ledger.leave("output", others, f"the graph saves several pictures, that of {output.name} is taken")
     reading = Reading(graph=graph, ledger=ledger)
+    refiner = refiner_of(graph, base, later[0]) if len(later) == 1 else None
+    if refiner is not None:
+        reading.take(base, "end_at_step")
     sampling = take_sampler(reading, base)
     unguided = ledger.fields.get("guidance", 1.0) == 1.0
     loaded = take_model(reading, sampling.model)
@@ -32,7 +36,9 @@ def carry(graph: Graph, ledger: Ledger) -> NamedModel | None:
     if sampling.negative is not None:
         texts.take(sampling.negative, "negative_prompt", idle=unguided)
     take_latent(reading, sampling.latent)
-    if len(later) == 1:  # of more, and of one that cannot be asked for, it is told at the end
+    if refiner is not None:
+        take_refiner(reading, refiner)
+    elif len(later) == 1:  # of more, and of one that cannot be asked for, it is told at the end
         take_second_pass(reading, base, later[0])
     take_decoder(reading, output)
     sweep(reading, output)

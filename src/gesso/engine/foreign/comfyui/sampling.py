@@ -115,6 +115,8 @@ def _part_of_steps(reading: Reading, node: Node) -> None:
     steps = reading.ledger.fields.get("steps", MAX_STEPS)
     first, last = node.inputs.get("start_at_step", 0), node.inputs.get("end_at_step", MAX_STEPS)
     for name, usual in (("start_at_step", first == 0), ("end_at_step", isinstance(last, int) and last >= steps)):
+        if name in reading.taken[node.id]:  # another goes on there
+            continue
         if usual:
             reading.describe(node, name)
         else:
