@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
+from effects import Effect
 from gesso.core.requests import Resize
 from gesso.engine.edit.colours import with_colours_of
 from gesso.engine.edit.fit import fitted
 from gesso.engine.edit.source import read_mask, read_source
 
 
-def test_a_photo_is_turned_as_its_camera_says(tmp_path: Path) -> None:
+def test_a_photo_is_turned_as_its_camera_says(tmp_path: Path, effect: Effect) -> None:
     photo = Image.new("RGB", (40, 80), "red")
     photo.paste("blue", (0, 0, 40, 40))
     exif = Image.Exif()
@@ -21,7 +22,13 @@ def test_a_photo_is_turned_as_its_camera_says(tmp_path: Path) -> None:
     photo.save(tmp_path / "photo.png", exif=exif)
     read = read_source(str(tmp_path / "photo.png")).image
     assert read.size == (80, 40)
-    assert (read.getpixel((70, 20)), read.getpixel((5, 20))) == ((0, 0, 255), (255, 0, 0))
+    wrong = np.asarray(read) != np.asarray(photo.transpose(Image.Transpose.ROTATE_270))
+    effect(
+        "A photo is turned as its camera says: pixels that are not where they should be",
+        int(wrong.sum()),
+        most=0,
+        on="files",
+    )
 
 
 def test_what_is_transparent_lies_on_white_and_of_a_mask_stays(tmp_path: Path) -> None:
@@ -30,13 +37,18 @@ def test_what_is_transparent_lies_on_white_and_of_a_mask_stays(tmp_path: Path) -
     assert read_mask(str(tmp_path / "glass.png")).image.getpixel((0, 0)) == (0, 0, 0)
 
 
-def test_each_way_to_another_shape_is_what_its_name_says() -> None:
+def test_each_way_to_another_shape_is_what_its_name_says(effect: Effect) -> None:
     wide = Image.new("RGB", (120, 60), "white")
     wide.paste("black", (40, 0, 80, 60))
     dark = {way: (np.asarray(fitted(wide, (60, 60), way)) < 128).all(-1).mean() for way in Resize}
-    assert abs(dark[Resize.STRETCH] - 1 / 3) < 0.03
-    assert abs(dark[Resize.CROP] - 2 / 3) < 0.03
-    assert abs(dark[Resize.FILL] - 1 / 3) < 0.03
+    wanted = {Resize.STRETCH: 1 / 3, Resize.CROP: 2 / 3, Resize.FILL: 1 / 3}
+    effect(
+        "A wide picture stretched, cropped or filled to a square: largest error of the share that a bar in it takes",
+        max(abs(dark[way] - share) for way, share in wanted.items()),
+        most=0.03,
+        on="files",
+        pictures={"wide": wide, **{way.value: fitted(wide, (60, 60), way) for way in Resize}},
+    )
     assert fitted(wide, (60, 60), Resize.FILL).getpixel((30, 2)) == (0, 0, 0)  # goes on as the edge is
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gesso.core.errors import InputError
-from gesso.core.requests import ImageRequest, Outpaint, Resize, ResolvedInpaint
+from gesso.core.requests import Fill, ImageRequest, Outpaint, Resize, ResolvedInpaint
 from gesso.engine.edit.source import SourcePicture, read_mask, read_source
 from gesso.engine.edit.strength import steps_made
 from gesso.engine.facts import ModelFacts, facts_for
@@ -109,6 +109,7 @@ def check_edit(request: ImageRequest, facts: ModelFacts, steps: int) -> float:
         _check_inpaint(request, facts)
     if request.outpaint is not None:
         _check_outpaint(request, request.outpaint)
+    _check_fill(request, facts)
     if "strength" not in facts.accepts:
         if request.strength not in (None, 1.0):
             raise InputError(
@@ -139,6 +140,16 @@ def _check_inpaint(request: ImageRequest, facts: ModelFacts) -> None:
         raise InputError(
             f"`{facts.name}` reads the mask itself, as black and white: a soft one has no effect",
             hint="leave `soft` out, or use a model that is not made for inpainting",
+        )
+
+
+def _check_fill(request: ImageRequest, facts: ModelFacts) -> None:
+    """Networks that read the mask are given the picture under it, whose latents are then their own affair."""
+    area = request.inpaint or request.outpaint
+    if area is not None and facts.only is Task.INPAINT and area.fill in (Fill.NOISE, Fill.ZERO):
+        raise InputError(
+            f"`{facts.name}` reads picture and mask itself: to fill it with `{area.fill.value}` has no effect",
+            hint=f"use `{Fill.ORIGINAL.value}` or `{Fill.BLUR.value}`, or a model that is not made for inpainting",
         )
 
 

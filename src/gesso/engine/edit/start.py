@@ -43,8 +43,8 @@ class Start:
     warnings: tuple[str, ...] = ()
 
     def keeper(self) -> LatentKeeper | None:
-        """What keeps the latents outside the mask during one picture."""
-        if self.mask is None:
+        """What keeps the latents outside the mask during one picture; networks that read the mask do so themselves."""
+        if self.mask is None or self.task is Task.INPAINT:
             return None
         mask = torch.from_numpy(np.asarray(self.mask, np.float32) / np.float32(255))
         return LatentKeeper(mask, gray=self.gray, fill=self.fill)

@@ -1,0 +1,104 @@
+"""`gesso edit`, `gesso inpaint` and `gesso outpaint`: pictures as input, from the command line."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cli_runs import Command
+from gesso.engine.pictures import read_recipe
+
+PROMPT = "a blue star on a white background"
+FEW = ("--steps", 2, "--seed", 1)
+
+
+@pytest.fixture
+def source() -> Path:
+    """128x128 px: a red square."""
+    picture = Image.new("RGB", (128, 128), (240, 240, 240))
+    picture.paste("red", (40, 40, 88, 88))
+    picture.save("source.png")
+    return Path("source.png").absolute()
+
+
+@pytest.fixture
+def mask() -> Path:
+    """Its right half."""
+    drawn = Image.new("L", (128, 128))
+    drawn.paste(255, (64, 0, 128, 128))
+    drawn.save("mask.png")
+    return Path("mask.png").absolute()
+
+
+def pixels(path: Path) -> np.ndarray:
+    with Image.open(path) as image:
+        return np.asarray(image.convert("RGB"))
+
+
+def test_a_picture_is_edited_in_a_part_and_beyond_its_sides(command: Command, source: Path, mask: Path) -> None:
+    edited = command("edit", source, PROMPT, "--strength", 0.5, *FEW, "--out", "edited.png")
+    assert edited.code == 0, edited.err
+    recipe = read_recipe(edited.paths[0]).recipe
+    assert recipe is not None
+    assert recipe.resolved.image is not None
+    assert (recipe.resolved.image.source, recipe.resolved.strength) == (str(source), 0.5)
+    inpainted = command("inpaint", source, PROMPT, "--mask", mask, *FEW, "--out", "part.png")
+    assert inpainted.code == 0, inpainted.err
+    same = (pixels(source) == pixels(Path("part.png"))).all(-1)
+    assert same[:, :64].all()
+    assert not same[:, 64:].all()
+    outpainted = command("outpaint", source, PROMPT, "--right", 16, *FEW, "--out", "wider.png")
+    assert outpainted.code == 0, outpainted.err
+    assert pixels(Path("wider.png")).shape == (128, 144, 3)
+    assert (pixels(Path("wider.png"))[:, :128] == pixels(source)).all()
+
+
+def test_each_picture_of_a_folder_is_edited(command: Command, source: Path) -> None:
+    folder = Path("photos")
+    folder.mkdir()
+    for name in ("a.png", "b.png"):
+        (folder / name).write_bytes(source.read_bytes())
+    (folder / "notes.txt").write_text("things to buy")
+    ran = command("edit", folder, PROMPT, "--strength", 0.5, *FEW)
+    assert ran.code == 0, ran.err
+    begun = [read_recipe(path).recipe for path in ran.paths]
+    assert sorted(Path(one.resolved.image.source).name for one in begun if one and one.resolved.image) == [
+        "a.png",
+        "b.png",
+    ]
+
+
+@pytest.mark.rough(
+    "pictures",
+    tried="a mask of another size, a renamed text file, half a picture, a folder without pictures as input; strength 7",
+    happens="refused before any network runs",
+    told="one line: what was asked, what was found, what to do",
+)
+@pytest.mark.parametrize(
+    ("command_line", "words", "code"),
+    [
+        (("inpaint", "source.png", PROMPT, "--mask", "small.png"), "The mask is 64x64 px, the picture 128x128", 3),
+        (("inpaint", "source.png", PROMPT, "--mask", "renamed.png"), "is not a PNG, JPEG or WebP picture", 3),
+        (("inpaint", "source.png", PROMPT), "There is no mask", 2),
+        (("edit", "renamed.png", PROMPT), "is not a PNG, JPEG or WebP picture", 3),
+        (("edit", "half.png", PROMPT), "is a damaged picture", 3),
+        (("edit", "nowhere.png", PROMPT), "is not there", 3),
+        (("edit", "empty", PROMPT), "empty", 3),
+        (("edit", "source.png", PROMPT, "--strength", 7), "strength 7", 3),
+        (("edit", "source.png", PROMPT, "--style", "oil"), "Unknown style: `oil`", 3),
+        (("outpaint", "source.png", PROMPT), "Nothing is added to a side", 2),
+    ],
+)
+def test_what_cannot_be_is_refused_in_one_line(
+    command: Command, source: Path, command_line: tuple[object, ...], words: str, code: int
+) -> None:
+    Image.new("L", (64, 64), 255).save("small.png")
+    Path("renamed.png").write_text("a list of things to buy")
+    Path("half.png").write_bytes(source.read_bytes()[:120])
+    Path("empty").mkdir()
+    ran = command(*command_line)
+    assert ran.code == code, ran.err
+    assert words in ran.err
+    assert ran.out == ""
+    assert len(ran.err.strip().splitlines()) <= 2  # the line and its hint
