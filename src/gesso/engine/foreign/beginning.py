@@ -7,13 +7,12 @@ from types import MappingProxyType
 from typing import Any
 
 from gesso.core.requests import Fill, Inpaint
-from gesso.engine.edit.checks import MAX_BLUR_PX, MAX_PADDING_PX
+from gesso.engine.edit.checks import LEAST_STRENGTH, MAX_BLUR_PX, MAX_PADDING_PX
 from gesso.engine.foreign.comfyui.levels import DENOISE
 from gesso.engine.foreign.numbers import between, number, whole
 from gesso.engine.foreign.pairs import DENOISING
 from gesso.engine.foreign.values import ForeignRecipe, LeftOut, Program
 from gesso.engine.infotext import FILLS
-from gesso.engine.resolve import LEAST_STRENGTH
 
 _PICTURE = re.compile(r"(LoadImage|VAEEncode) #|Init image")
 """Names of what is the picture that another began with."""
