@@ -76,7 +76,7 @@ def shows_circle(image: Image.Image) -> bool:
 
 
 def test_a_shape_that_is_cut_by_an_edge_goes_on_at_the_opposite_one(studio: Studio) -> None:
-    made = painted(studio, [None, "x"], prompt=CIRCLE, guidance=2.5, count=4, steps=8)
+    made = painted(studio, [None, "x"], prompt=CIRCLE, guidance=2.5, count=4, steps=4)
 
     def cut(image: Image.Image) -> bool:
         columns = studios.pixels(image)[:, [0, -1]]
