@@ -36,7 +36,7 @@ from gesso.core.errors import (
 )
 from gesso.core.events import Event
 from gesso.core.recipe import Recipe
-from gesso.core.requests import ImageRequest
+from gesso.core.requests import ImageRequest, PictureWords
 from gesso.engine.pictures import encode, read_recipe
 from gesso.engine.replay import replay
 from gesso.engine.studio import Studio
@@ -353,7 +353,7 @@ def lie(file: str, **changes: Any) -> Damage:
         (write("model_index.json", b"{"), ("model_index.json` is not JSON",)),
         (write("tokenizer/tokenizer.json", b"{}"), ("`tokenizer` could not be read",)),
         (edit("unet/config.json", down_block_types=["NoSuchBlock"]), ("`unet` could not be read",)),
-        (edit("unet/config.json", in_channels=9), ("`unet` could not be read", "conv_in.weight")),
+        (edit("unet/config.json", in_channels=5), ("`unet` could not be read", "conv_in.weight")),
         (edit("unet/config.json", cross_attention_dim="wide"), ("model",)),
         (edit("vae/config.json", block_out_channels=[[]]), ("`vae`",)),
         (edit("vae/config.json", scaling_factor="much"), ("a value of the wrong kind", "again")),
@@ -656,6 +656,7 @@ def changed(recipe: Recipe, **fields: Any) -> Recipe:
         ({"model": "/no/such/model"}, ("no folder `/no/such/model`",)),
         ({"arguments": {"latents": [1]}}, ("`latents`",)),
         ({"prompt": "x" * 20_001}, ("20,001 characters",)),
+        ({"pipeline": "FooPipeline"}, ("pipeline `FooPipeline`",)),
     ],
 )
 def test_a_recipe_that_somebody_changed_is_checked_before_it_is_replayed(
@@ -668,6 +669,17 @@ def test_a_recipe_that_somebody_changed_is_checked_before_it_is_replayed(
     with company(studio), pytest.raises(InputError) as caught:
         replay(studio, path)
     assert_told(caught.value, ExitCode.INPUT, *words)
+
+
+def test_a_recipe_without_the_text_of_its_picture_is_refused(studio: Studio, tmp_path: Path) -> None:
+    result = studio.submit(quick(count=2)).result(60)
+    texts = PictureWords(prompt="a blue star", negative_prompt="", adapters=(), embeddings=(), missing=())
+    recipe = changed(result.recipes[1], words=(texts,))
+    path = tmp_path / "changed.png"
+    path.write_bytes(encode(result.images[1], recipe, recipe.resolved.output_format))
+    with company(studio), pytest.raises(InputError) as caught:
+        replay(studio, path)
+    assert_told(caught.value, ExitCode.INPUT, "Picture 1", "texts of 1 pictures")
 
 
 @pytest.mark.rough(

@@ -10,6 +10,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from gesso.core.errors import InputError
+
 MAX_PROMPT_CHARACTERS = 20_000
 MAX_SEED = 2**32 - 1
 """Seeds fit 32 bits, as in every other studio, so that a seed can be carried over."""
@@ -552,9 +554,18 @@ class ResolvedImageRequest(Value):
         return {"vae": None} | {name: OWN_VAE if vae is None else vae.model_dump() for name, vae in chosen.items()}
 
     def read_by(self, index: int) -> "ResolvedImageRequest":
-        """This request with the texts of picture `index` for those of all."""
+        """This request with the texts of picture `index` for those of all.
+
+        Raises:
+            InputError: it has texts, but none for that picture: somebody changed a recipe.
+        """
         if not self.words:
             return self
+        if not 0 <= index < len(self.words):
+            raise InputError(
+                f"Picture {index} shall be made; found the texts of {len(self.words)} pictures, from 0 on",
+                hint="the recipe was changed: take the file as it was",
+            )
         words = self.words[index]
         return self.model_copy(update={name: getattr(words, name) for name in words.model_fields_set} | {"words": ()})
 

@@ -168,6 +168,7 @@ class Studio:
         What was resolved is read from a file of anybody's, so it is checked like what is asked.
         """
         self._refuse_forked()
+        resolved = resolved.read_by(index)
         fields: dict[str, Any] = resolved.model_dump() | {"adapters": [adapter.use() for adapter in resolved.adapters]}
         fields |= (
             resolved.vaes() | resolved.pictures() | {"styles": (), "dynamic": False, "wildcard_seed": None}
@@ -175,7 +176,13 @@ class Studio:
         fields["hires"] = None if resolved.hires is None else resolved.hires.use()
         fields["refiner"] = None if resolved.refiner is None else resolved.refiner.use()
         decided = {name: fields[name] for name in ImageRequest.model_fields if name in fields}
-        self.resolve(ImageRequest(**decided, embeddings_by_name=False))
+        checked = self.resolve(ImageRequest(**decided, embeddings_by_name=False))
+        if checked.pipeline != resolved.pipeline:
+            raise InputError(
+                f"The recipe asks for the pipeline `{resolved.pipeline}`; `{checked.model}` does this with "
+                f"`{checked.pipeline}`",
+                hint="the recipe or the model was changed: `gesso generate --from` makes the picture anew",
+            )
         return self._start(asked, resolved, placements=placements, indices=[index])
 
     def resolve(self, request: ImageRequest) -> ResolvedImageRequest:
