@@ -1,5 +1,6 @@
 """`gesso edit`, `gesso inpaint` and `gesso outpaint`: pictures as input, from the command line."""
 
+from base64 import b64encode
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +53,17 @@ def test_a_picture_is_edited_in_a_part_and_beyond_its_sides(command: Command, so
     assert outpainted.code == 0, outpainted.err
     assert pixels(Path("wider.png")).shape == (128, 144, 3)
     assert (pixels(Path("wider.png"))[:, :128] == pixels(source)).all()
+
+
+def test_a_picture_may_be_given_in_a_url(command: Command, source: Path, mask: Path) -> None:
+    picture, drawn = (f"data:image/png;base64,{b64encode(path.read_bytes()).decode()}" for path in (source, mask))
+    ran = command("inpaint", picture, PROMPT, "--mask", drawn, *FEW, "--out", "part.png")
+    assert ran.code == 0, ran.err
+    assert (pixels(source) == pixels(Path("part.png"))).all(-1)[:, :64].all()
+    refused = command("edit", picture.replace("data:", "date:"), PROMPT)
+    assert refused.code == 3
+    assert "is not there" in refused.err
+    assert len(refused.err) < 500
 
 
 def test_each_picture_of_a_folder_is_edited(command: Command, source: Path) -> None:

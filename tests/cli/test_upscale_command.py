@@ -1,5 +1,6 @@
 """`gesso upscale`: a picture, larger."""
 
+from base64 import b64encode
 from pathlib import Path
 from random import Random
 
@@ -36,6 +37,33 @@ def test_without_a_prompt_pixels_are_enlarged(command: Command, heart: Path, tmp
         assert covered.size == (300, 256)
 
 
+def test_no_picture_is_replaced_by_another(command: Command, heart: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other" / heart.name
+    other.parent.mkdir()
+    Image.new("RGB", (128, 128), "red").save(other)
+    (tmp_path / "out").mkdir()
+    ran = [command("upscale", source, "--out", tmp_path / "out") for source in (heart, other, heart)]
+    assert [one.paths[0].name for one in ran] == [f"heart-256x256{end}.png" for end in ("", "-1", "-2")]
+    with Image.open(ran[0].paths[0]) as first, Image.open(ran[2].paths[0]) as again:
+        assert studios.distance(first, again) == 0
+
+
+def test_its_file_has_the_format_of_the_settings(
+    command: Command, heart: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GESSO_OUTPUT_FORMAT", "webp")
+    ran = command("upscale", heart, "--out", tmp_path)
+    assert ran.paths[0].name == "heart-256x256.webp"
+    with Image.open(ran.paths[0]) as made:
+        assert made.format == "WEBP"
+
+
+def test_a_picture_in_a_url_is_enlarged_too(command: Command, heart: Path, tmp_path: Path) -> None:
+    url = "data:image/png;base64," + b64encode(heart.read_bytes()).decode()
+    ran = command("upscale", url, "--out", tmp_path)
+    assert [path.name for path in ran.paths] == ["picture-256x256.png"]
+
+
 def test_with_a_prompt_it_is_painted_at_the_larger_size(command: Command, heart: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.png"
     ran = command("upscale", heart, PROMPT, "--strength", 0.25, "--steps", 8, "--seed", 4, "--out", out)
@@ -52,6 +80,8 @@ def test_with_a_prompt_it_is_painted_at_the_larger_size(command: Command, heart:
         (("--scale", 0.5), "1 to 16"),
         (("--size", "40000x40000"), "at most 16384 px"),
         (("--size", "10x10"), "for larger pictures"),
+        (("--size", "128x64"), "for larger pictures"),
+        ((PROMPT, "--upscaler", "nearest"), "without a prompt"),
         (("--upscaler", "lancsoz"), "nearest: lanczos"),
         (("--upscaler", "latent"), "enlarges latents"),
         (("--steps", 5), "without a prompt"),

@@ -1,5 +1,6 @@
 """A folder of pictures in place of one: the same is done to each."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,13 @@ if TYPE_CHECKING:
     from gesso.core.settings import Settings
 
 _SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp"})
+
+
+def is_folder(image: str) -> bool:
+    """Whether a picture as it was given is a folder of them, and not a file or a `data:` URL."""
+    from gesso.core.requests import DATA
+
+    return not image.startswith(DATA) and os.path.isdir(os.path.expanduser(image))
 
 
 def refuse_for_folders(out: Path | None, journal: Path | None) -> None:

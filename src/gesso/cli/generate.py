@@ -7,7 +7,7 @@ import typer
 
 from gesso.cli import options
 from gesso.cli.destination import check_writable, checked_format
-from gesso.cli.folders import refuse_for_folders, requests_of_folder, run_folder
+from gesso.cli.folders import is_folder, refuse_for_folders, requests_of_folder, run_folder
 from gesso.cli.input_fields import inpaint_fields, outpaint_fields
 from gesso.cli.invocation import adapters, embeddings, pairs, parts_from, settings_of
 from gesso.cli.output import AsJson, print_json, print_warning
@@ -197,9 +197,9 @@ def generate(  # one parameter for each option: that is how Typer declares them
     from gesso.cli.asking import request_from
 
     request = request_from(from_image, {name: value for name, value in asked.items() if value is not None}, settings)
-    if image is not None and Path(image).is_dir():
+    if image is not None and is_folder(image):
         refuse_for_folders(out, journal)
-        run_folder(requests_of_folder(request, Path(image)), settings, out=out, as_json=as_json)
+        run_folder(requests_of_folder(request, Path(image).expanduser()), settings, out=out, as_json=as_json)
         return
     _run(request, settings, out=out, journal=journal, yes=yes, as_json=as_json)
 

@@ -55,7 +55,7 @@ def upscale(
     settings = settings_of(context)
 
     from gesso.engine.hires.enlarge import enlarged
-    from gesso.engine.hires.upscalers import LANCZOS
+    from gesso.engine.hires.upscalers import LANCZOS, upscaler_named
 
     larger = enlarged(
         image,
@@ -71,6 +71,11 @@ def upscale(
         else:
             print(path)
         return
+    if upscaler is not None and upscaler_named(upscaler) != LANCZOS:
+        raise UsageError(
+            f"What is painted on was enlarged by `{LANCZOS}`, and `--upscaler {upscaler}` is asked for",
+            hint="enlarge it without a prompt, then `gesso edit` the result",
+        )
     generate(
         context,
         prompt=prompt,
@@ -89,14 +94,18 @@ def upscale(
 
 
 def _saved(larger: "Image.Image", source: str, out: Path | None, settings: "Settings") -> Path:
-    """Write an enlarged picture where `--out` says, else under the name of its source and its size."""
-    from gesso.core.requests import OutputFormat
-    from gesso.engine.naming import destination
+    """Write an enlarged picture where `--out` says, else under the name of its source and its size, numbered where
+    that is taken."""
+    from gesso.core.requests import DATA
+    from gesso.engine.naming import destination, write_under
     from gesso.engine.pictures import encode_plain
 
     place = destination(out, settings, count=1, asked=None)
-    path = place.file or place.folder / f"{Path(source).stem}-{larger.width}x{larger.height}.png"
-    check_writable(path.parent)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, encode_plain(larger, place.output_format or OutputFormat.PNG))
-    return path
+    output_format = place.output_format or settings.output_format
+    data = encode_plain(larger, output_format)
+    check_writable(place.folder)
+    if place.file is not None:
+        write_atomically(place.file, data)
+        return place.file
+    name = "picture" if source.startswith(DATA) else Path(source).stem
+    return write_under(place.folder, f"{name}-{larger.width}x{larger.height}", output_format, data)

@@ -97,6 +97,16 @@ def write_picture(place: Destination, recipe: Recipe, data: bytes, sidecar: byte
     return path
 
 
+def write_under(folder: Path, name: str, output_format: OutputFormat, data: bytes) -> Path:
+    """Write an encoded picture into `folder` as `name`, or `name-1`, `name-2`, … where others are: none is replaced.
+
+    Raises:
+        StorageError: it could not be written.
+    """
+    with _new_folders(folder), _numbering(folder):
+        return _written_under_a_free_name(folder, "{name}", {"name": name}, _SUFFIX_OF[output_format], data)
+
+
 def _written_under_a_free_name(folder: Path, pattern: str, values: Mapping[str, Any], suffix: str, data: bytes) -> Path:
     numbered = "number" in _fields(pattern)
     number = _next_number(folder, pattern) if numbered else 0

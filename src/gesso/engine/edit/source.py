@@ -19,6 +19,9 @@ from gesso.engine.picture_files import GIVE, first_line, open_picture
 MOST_BYTES = 2**30
 """Of a file: pixels of the most that are read, uncompressed, need less."""
 
+_MOST_TOLD = 200
+"""Characters of a path that is none."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class SourcePicture:
@@ -85,9 +88,10 @@ def _option(words: str) -> str:
 
 
 def _read(path: Path, words: str) -> bytes:
-    if not path.is_file():  # a pipe would be waited for, and `/dev/zero` read for ever
-        found = "a folder" if path.is_dir() else "not there" if not path.exists() else "no file"
-        raise InputError(f"The {words} `{path}` is {found}", hint="give the path of a PNG, JPEG or WebP file")
+    if not os.path.isfile(path):  # a pipe would be waited for, and `/dev/zero` read for ever
+        found = "a folder" if os.path.isdir(path) else "not there" if not os.path.lexists(path) else "no file"
+        told = str(path) if len(str(path)) <= _MOST_TOLD else f"{str(path)[:_MOST_TOLD]}…"
+        raise InputError(f"The {words} `{told}` is {found}", hint="give the path of a PNG, JPEG or WebP file")
     open_picture(path).close()
     try:
         if path.stat().st_size > MOST_BYTES:

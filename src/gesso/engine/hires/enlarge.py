@@ -1,5 +1,7 @@
 """A finished picture made larger without a model."""
 
+import math
+
 from PIL import Image
 
 from gesso.core.errors import InputError
@@ -38,11 +40,16 @@ def enlarged(
         raise InputError(f"Asked for scale {scale:g}", hint=f"it is 1 to {MAX_SCALE}")
     image = read_source(picture).image
     if size_px is None:
-        width, height = (max(round(side * scale / multiple_px) * multiple_px, multiple_px) for side in image.size)
+        width, height = (_multiple(side, scale, multiple_px) for side in image.size)
         size_px = width, height
     words = f"{size_px[0]}x{size_px[1]} px of a picture of {image.width}x{image.height}"
     if max(size_px) > MAX_SIDE_PX:
         raise InputError(f"Asked for {words}", hint=f"sides are at most {MAX_SIDE_PX} px")
-    if size_px[0] < image.width // 2 or size_px[1] < image.height // 2 or max(size_px) < max(image.size):
+    if size_px[0] < image.width or size_px[1] < image.height:
         raise InputError(f"Asked for {words}", hint="it is for larger pictures")
     return larger_picture(image, size_px, UPSCALERS[chosen])
+
+
+def _multiple(side: int, scale: float, multiple_px: int) -> int:
+    """`side` times `scale` as the nearest multiple that is no less than `side`."""
+    return max(round(side * scale / multiple_px), math.ceil(side / multiple_px)) * multiple_px
