@@ -25,7 +25,7 @@ FIELDS = ImageRequest.model_fields.keys()
 def read(specimen: Specimen) -> ForeignRecipe:
     recipe = read_texts(specimen.texts)
     assert recipe is not None
-    return with_beginning(recipe, specimen.given)
+    return with_beginning(recipe, specimen.given, flow=False)
 
 
 # --- the corpus

@@ -21,6 +21,7 @@ from foreign_corpus import nodes
 from gesso.components.call import Call
 from gesso.core.errors import InputError
 from gesso.devices.cpu import CpuDevice
+from gesso.engine.edit.strength import steps_made
 from gesso.engine.foreign.fitting import fitted
 from gesso.engine.foreign.read import ForeignTexts, read_parameters, read_texts
 from gesso.engine.foreign.values import ForeignRecipe
@@ -463,6 +464,32 @@ def test_a_picture_that_it_began_with_can_be_given(home: Studio, tmp_path: Path)
     assert whole is not None
     assert {one.name for one in whole.left_out} == {"VAEEncode #20", "LoadImage #21", "KSampler #3.denoise"}
     assert fitted(whole, home.store, start, usual="primer").whole
+
+
+@pytest.mark.parametrize("kind", ["sd1", "flux-dev"])
+@pytest.mark.parametrize(("denoise", "planned"), [(0.3, 66), (0.55, 36), (0.6, 33), (0.7, 28), (0.75, 26)])
+def test_all_steps_of_comfyui_are_made_at_any_strength(
+    studio: Studio, tmp_path: Path, kind: str, denoise: float, planned: int
+) -> None:
+    """`int(steps / denoise)` are planned there, and the last `steps` of them made."""
+    Image.new("RGB", (64, 64), "red").save(tmp_path / "start.png")
+    given = {"image": str(tmp_path / "start.png"), "model": str(zoo.saved(kind)), "width": 64, "height": 64}
+    recipe = graph(denoise=denoise, steps=20)
+    assert recipe is not None
+    decided = studio.resolve(fitted(recipe, studio.store, given, usual="primer").again(**given))
+    assert decided.steps == planned
+    assert steps_made(planned, decided.strength, flow=kind == "flux-dev") == 20
+
+
+def test_a_strength_that_is_given_is_not_asked_for(home: Studio, tmp_path: Path) -> None:
+    Image.new("RGB", (64, 64), "red").save(tmp_path / "start.png")
+    start = {"image": str(tmp_path / "start.png"), "strength": 0.7}
+    recipe = again(home, tmp_path, "Model: toy, Denoising strength: 0.5", **start)
+    assert not recipe.left_out
+    assert home.resolve(recipe.again(**start)).strength == 0.7
+    of_comfyui = graph(denoise=0.4)
+    assert of_comfyui is not None
+    assert fitted(of_comfyui, home.store, start, usual="primer").whole
 
 
 def test_another_sampler_goes_without_what_was_said_of_the_first(studio: Studio) -> None:

@@ -13,9 +13,8 @@ import zoo
 from effects import Effect
 from gesso.core.errors import InputError
 from gesso.core.requests import HiresPass, ImageRequest
-from gesso.engine.edit.strength import steps_made
+from gesso.engine.edit.strength import planned_steps, steps_made, strength_making
 from gesso.engine.evaluation import Tally, held_out_prompts, score_into
-from gesso.engine.hires.checks import planned_steps
 from gesso.engine.hires.upscalers import UPSCALERS, larger_latents, larger_picture
 from gesso.engine.infotext import write
 from gesso.engine.replay import Verdict, replay
@@ -173,7 +172,29 @@ def test_schedules_of_the_prompt_count_on_in_the_second_pass(studio: Studio) -> 
 @pytest.mark.parametrize("strength", [0.01, 0.3, 0.55, 0.7, 0.999, 1.0])
 def test_as_many_steps_are_made_as_were_asked_for(flow: bool, strength: float) -> None:
     for steps in (1, 2, 7, 20, 33):
-        assert steps_made(planned_steps(steps, strength, flow=flow), strength, flow=flow) == steps
+        planned = planned_steps(steps, strength)
+        share = strength_making(steps, planned, near=strength, flow=flow)
+        assert 0 < share <= 1
+        assert steps_made(planned, share, flow=flow) == steps
+
+
+@pytest.mark.parametrize(
+    ("strength", "planned"), [(0.3, 66), (0.45, 44), (0.55, 36), (0.6, 33), (0.7, 28), (0.75, 26), (1.0, 20)]
+)
+def test_the_schedule_is_that_of_automatic1111(studio: Studio, strength: float, planned: int) -> None:
+    """`int(steps / min(denoising_strength, 0.999))`, of which the last `steps` are made."""
+    decided = studio.resolve(thin("sd1", steps=20, hires=HiresPass(strength=strength))).hires
+    assert decided is not None
+    assert (decided.steps, decided.planned_steps, decided.strength) == (20, planned, strength)
+
+
+@pytest.mark.parametrize("kind", ["sd1", "sdxl", "flux-dev"])
+def test_steps_that_the_strength_alone_would_not_give_are_run(studio: Studio, kind: str) -> None:
+    hires = HiresPass(scale=1, upscaler="lanczos", steps=3, strength=0.7)
+    handle = studio.submit(thin(kind, steps=1, hires=hires))
+    done = [(event.completed, event.total) for event in handle.events() if event.kind == "step-completed"]
+    assert done[-1] == (4, 4)
+    assert len(done) == 4
 
 
 @pytest.mark.parametrize(

@@ -207,7 +207,9 @@ def _second_pass(
         watcher, generator=generator, states=second.states, preview=second.preview, before=watcher.made, after=0
     )
     with _noise(own, generator, warn):
-        return run_pipeline(model, own, second.arguments, again, start=start_of_second(first, resolved))
+        return run_pipeline(
+            model, own, second.arguments, again, start=start_of_second(first, resolved, flow=model.facts.flow)
+        )
 
 
 def run_pipeline(

@@ -8,6 +8,18 @@ def steps_made(steps: int, strength: float, *, flow: bool) -> int:
     return steps - int(max(steps - steps * strength, 0)) if flow else int(steps * strength)
 
 
+def planned_steps(made: int, strength: float) -> int:
+    """The schedule whose last `made` steps are made at a strength, as AUTOMATIC1111 and ComfyUI plan it."""
+    return int(made / min(strength, 0.999))
+
+
+def strength_making(made: int, planned: int, *, near: float, flow: bool) -> float:
+    """The strength at which a pipeline makes the last `made` of `planned` steps; `near` itself if that does."""
+    half = -0.5 if flow else 0.5  # away from where the rounding of a pipeline turns
+    shares = (near, made / planned, (made + half) / planned)
+    return next(share for share in shares if steps_made(planned, share, flow=flow) == made)
+
+
 def as_counted(resolved: ResolvedImageRequest, *, flow: bool) -> ResolvedImageRequest:
     """The request with the steps that its prompt counts by: those that are made.
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from gesso.core.requests import Fill, Inpaint
 from gesso.engine.edit.checks import LEAST_STRENGTH, MAX_BLUR_PX, MAX_PADDING_PX
+from gesso.engine.edit.strength import planned_steps, strength_making
 from gesso.engine.foreign.comfyui.levels import DENOISE
 from gesso.engine.foreign.numbers import between, number, whole
 from gesso.engine.foreign.pairs import DENOISING
@@ -18,26 +19,32 @@ _PICTURE = re.compile(r"(LoadImage|VAEEncode) #|Init image")
 """Names of what is the picture that another began with."""
 _MASK = re.compile(r"(LoadImageMask|ImageToMask) #")
 """Names of what is the mask."""
+_STRENGTH = re.compile(rf"{DENOISING}$|.*{re.escape(DENOISE)}$")
+"""Names of what says how much of the picture may change."""
 
 
-def with_beginning(recipe: ForeignRecipe, given: Mapping[str, Any]) -> ForeignRecipe:
-    """With what hangs on a picture and a mask, as far as these are among the fields that are `given`."""
+def with_beginning(recipe: ForeignRecipe, given: Mapping[str, Any], *, flow: bool) -> ForeignRecipe:
+    """With what hangs on a picture and a mask, as far as these are among the fields that are `given`.
+
+    Args:
+        flow: whether the model that makes it is a rectified flow.
+    """
     if given.get("image") is None:
         return recipe
     recipe = _without(recipe, _PICTURE)
     if given.get("inpaint") is not None:
         recipe = _masked(_without(recipe, _MASK), Inpaint.model_validate(given["inpaint"]))
-    return recipe if "strength" in given else _strength(recipe)
+    return _without(recipe, _STRENGTH) if given.get("strength") is not None else _strength(recipe, flow=flow)
 
 
 def _without(recipe: ForeignRecipe, names: re.Pattern[str]) -> ForeignRecipe:
     return replace(recipe, left_out=tuple(one for one in recipe.left_out if not names.match(one.name)))
 
 
-def _strength(recipe: ForeignRecipe) -> ForeignRecipe:
+def _strength(recipe: ForeignRecipe, *, flow: bool) -> ForeignRecipe:
     """ComfyUI makes all its steps at any strength."""
     for one in recipe.left_out:
-        if one.name != DENOISING and not one.name.endswith(DENOISE):
+        if not _STRENGTH.match(one.name):
             continue
         try:
             strength = between(number, LEAST_STRENGTH, 1)(one.value)
@@ -46,8 +53,10 @@ def _strength(recipe: ForeignRecipe) -> ForeignRecipe:
         recipe = _taking(recipe, one)
         if recipe.program is not Program.COMFYUI:
             return recipe.with_fields(one.name, one.value, "one step more is made there", strength=strength)
-        steps = int(recipe.fields.get("steps", 1) / strength)
-        return recipe.with_fields(one.name, one.value, strength=strength, steps=steps)
+        made = recipe.fields.get("steps", 1)
+        steps = planned_steps(made, strength)
+        share = strength_making(made, steps, near=strength, flow=flow)
+        return recipe.with_fields(one.name, one.value, strength=share, steps=steps)
     return recipe
 
 

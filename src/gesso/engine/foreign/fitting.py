@@ -34,14 +34,14 @@ def fitted(recipe: ForeignRecipe, store: ModelStore, overrides: Mapping[str, Any
     if "sampler" in overrides:
         own = {"sampler": overrides["sampler"], "schedule": None}
         recipe = recipe.replacing(**dict.fromkeys(field.name for field in dataclass_fields(Chance)), **own)
-    recipe = with_beginning(recipe, overrides)
     recipe = recipe.replacing(model=chosen) if chosen is not None else with_model(recipe, store, usual=usual)
     asked = recipe.fields.get("model", usual)
     try:
         description = store.find(asked)
         facts = facts_of(description, asked=asked)
     except GessoError:  # told when the request is made, with its own words
-        return recipe
+        return with_beginning(recipe, overrides, flow=False)
+    recipe = with_beginning(recipe, overrides, flow=facts.flow)
     recipe = with_networks(recipe, store, facts, here=chosen is not None or "model" in recipe.fields)
     for fit in (_prompt_language, _clip_skip, _sampler, _chance, _guidance, _negative, _tiling, _size, _second_pass):
         recipe = fit(recipe, facts)

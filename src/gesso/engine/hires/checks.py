@@ -2,7 +2,7 @@
 
 from gesso.core.errors import InputError
 from gesso.core.requests import HiresPass, ImageRequest, ResolvedHiresPass
-from gesso.engine.edit.strength import steps_made
+from gesso.engine.edit.strength import planned_steps
 from gesso.engine.facts import ModelFacts, facts_for
 from gesso.engine.hires.upscalers import LANCZOS, LATENT, UPSCALERS, upscaler_named
 from gesso.engine.samplers.table import check_steps, resolve_sampler
@@ -49,7 +49,7 @@ def resolve_hires(
     )
     strength = USUAL_STRENGTH if hires.strength is None else hires.strength
     made = steps if hires.steps is None else hires.steps
-    planned = planned_steps(made, strength, flow=facts.flow)
+    planned = planned_steps(made, strength)
     check_steps(named[0], planned, scheduler_class=facts.scheduler, scheduler_config=facts.scheduler_config)
     own = guidance if hires.guidance is None else hires.guidance
     if not facts.takes_guidance and own not in {0.0, 1.0}:
@@ -71,14 +71,6 @@ def resolve_hires(
         prompt=hires.prompt,
         negative_prompt=hires.negative_prompt,
     )
-
-
-def planned_steps(made: int, strength: float, *, flow: bool) -> int:
-    """The shortest schedule of which a pipeline makes the last `made` steps at that strength."""
-    planned = max(int(made / strength) - 2, made)
-    while steps_made(planned, strength, flow=flow) < made:
-        planned += 1
-    return planned
 
 
 def _check_numbers(hires: HiresPass) -> None:

@@ -11,6 +11,7 @@ from gesso.components.state import CallState
 from gesso.components.steering import Steering
 from gesso.core.requests import ResolvedImageRequest
 from gesso.engine.edit.start import Start
+from gesso.engine.edit.strength import strength_making
 from gesso.engine.hires.upscalers import UPSCALERS, larger_latents, larger_picture
 from gesso.engine.previews import Preview
 
@@ -36,19 +37,21 @@ def begins_with_latents(resolved: ResolvedImageRequest) -> bool:
     return resolved.hires is not None and UPSCALERS[resolved.hires.upscaler].latent_mode is not None
 
 
-def start_of_second(first: Any, resolved: ResolvedImageRequest) -> Start:
+def start_of_second(first: Any, resolved: ResolvedImageRequest, *, flow: bool) -> Start:
     """What the second pass begins with.
 
     Args:
         first: what the first one made: a picture, or its latents [1, C, h, w].
         resolved: the whole request.
+        flow: whether the model is a rectified flow.
     """
     hires = resolved.hires
     assert hires is not None
+    strength = strength_making(hires.steps, hires.planned_steps, near=hires.strength, flow=flow)
     upscaler, size_px = UPSCALERS[hires.upscaler], (hires.width, hires.height)
     if isinstance(first, Tensor):
         cell_px = resolved.height // first.shape[-2]
         larger = larger_latents(first, (hires.width // cell_px, hires.height // cell_px), upscaler)
-        return Start(image=larger, strength=hires.strength)
+        return Start(image=larger, strength=strength)
     assert isinstance(first, Image.Image)
-    return Start(image=larger_picture(first, size_px, upscaler), strength=hires.strength)
+    return Start(image=larger_picture(first, size_px, upscaler), strength=strength)
