@@ -74,6 +74,13 @@ def test_with_a_prompt_it_is_painted_at_the_larger_size(command: Command, heart:
         assert compare(parse(PROMPT), read(made)).all_right
 
 
+def test_a_damaged_colour_profile_is_one_warning(command: Command, tmp_path: Path) -> None:
+    Image.new("RGB", (8, 8), "red").save(tmp_path / "photo.png", icc_profile=b"none")
+    ran = command("upscale", tmp_path / "photo.png", "--out", tmp_path / "out.png")
+    assert ran.code == 0
+    assert ran.err.count("The colour profile of") == 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -265,6 +265,14 @@ def test_a_variation_of_the_noise_is_one_of_the_noise_that_is_laid_over_the_pict
     assert studios.mean_distance(plain, near) < 1e-3 < studios.mean_distance(plain, far)
 
 
+def test_a_damaged_colour_profile_is_told_with_the_picture(studio: Studio, source: Path) -> None:
+    with Image.open(source) as picture:
+        picture.save("photo.png", icc_profile=b"none")
+    asked: dict[str, Any] = {"seed": 3, "steps": 2, "strength": 0.5, "count": 2}
+    told = studio.generate(PROMPT, image="photo.png", **asked).warnings
+    assert [line.partition(" of ")[0] for line in told] == ["The colour profile"]
+
+
 def test_steps_are_counted_as_they_are_made(studio: Studio, source: Path) -> None:
     handle = studio.submit(ImageRequest(prompt=PROMPT, seed=3, steps=10, image=str(source), strength=0.45))
     steps = [(event.completed, event.total) for event in handle.events() if event.kind == "step-completed"]

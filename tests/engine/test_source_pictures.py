@@ -87,6 +87,13 @@ def test_colours_are_those_that_the_profile_of_the_picture_means(mode: str, tmp_
     assert read_mask(path).image.getpixel((0, 0)) == (120, 200, 80)
 
 
+def test_a_photo_with_a_profile_is_turned_too(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (40, 80), (120, 200, 80)).save(tmp_path / "photo.jpg", exif=exif, icc_profile=wide_gamut())
+    assert read_source(str(tmp_path / "photo.jpg")).image.size == (80, 40)
+
+
 def test_the_bytes_of_a_picture_in_srgb_stay(tmp_path: Path) -> None:
     values = np.random.default_rng(0).integers(0, 256, (64, 64, 3)).astype(np.uint8)
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()

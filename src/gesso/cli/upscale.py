@@ -10,7 +10,7 @@ from gesso.cli.destination import check_writable
 from gesso.cli.edit import Source
 from gesso.cli.generate import generate
 from gesso.cli.invocation import settings_of
-from gesso.cli.output import AsJson, print_json
+from gesso.cli.output import AsJson, print_json, print_warning
 from gesso.cli.size import parsed_size
 from gesso.core.errors import UsageError
 from gesso.core.files import write_atomically
@@ -63,6 +63,7 @@ def upscale(
         size_px=None if width is None or height is None else (width, height),
         multiple_px=1 if prompt is None else _MULTIPLE_PX,
         upscaler=upscaler or LANCZOS,
+        warn=print_warning if prompt is None else None,  # who paints tells it
     )
     if prompt is None:
         path = _saved(larger, image, out, settings)

@@ -133,10 +133,11 @@ class Studio:
         scale: float | None = None,
         size_px: tuple[int, int] | None = None,
         upscaler: str = LANCZOS,
+        warn: Callable[[str], None] | None = None,
     ) -> Image.Image:
         """A picture made larger without a model; see `enlarged`. To paint it once more at that size, ask `generate` for
         the `image` at its `width` and `height`, with a small `strength`."""
-        return enlarged(picture, scale=scale, size_px=size_px, upscaler=upscaler)
+        return enlarged(picture, scale=scale, size_px=size_px, upscaler=upscaler, warn=warn)
 
     def submit(
         self,

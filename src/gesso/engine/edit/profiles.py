@@ -14,15 +14,13 @@ def in_srgb(image: Image.Image) -> tuple[Image.Image, bool]:
     """`image` in sRGB, and whether its profile could be used; where not, its values are taken for sRGB.
 
     Args:
-        image: decoded; with alpha or without.
+        image: decoded; what may be transparent is RGBA.
     """
     profile = image.info.get("icc_profile")
     if not profile:
         return image, True
-    if image.mode in {"P", "PA"}:
-        image = image.convert("RGBA" if "A" in image.mode or "transparency" in image.info else "RGB")
-    alpha = image.getchannel("A") if "A" in image.getbands() else None
-    opaque = image if alpha is None else image.convert("L" if image.mode == "LA" else "RGB")
+    alpha = image.getchannel("A") if image.mode == "RGBA" else None
+    opaque = image.convert("RGB") if image.mode in {"RGBA", "P"} else image
     try:
         converted = ImageCms.profileToProfile(
             opaque,

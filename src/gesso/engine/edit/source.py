@@ -62,12 +62,16 @@ def read_source(use: str | PictureUse, *, words: str = "picture", ground: str = 
         )
     with open_picture(io.BytesIO(data), named=told) as image:
         try:
-            image.load()
-            colours, known = (image, True) if words == "mask" else in_srgb(image)  # a mask has no colours
-            decoded = _upright(colours, ground)
+            upright = _upright(image)
+            colours, known = (upright, True) if words == "mask" else in_srgb(upright)  # a mask has no colours
+            decoded = _opaque(colours, ground)
         except UNREADABLE as error:
             raise InputError(f"{told} is a damaged picture: {first_line(error)}", hint=GIVE) from error
-    warnings = () if known else (f"The colour profile of {told} is damaged: its colours were taken for sRGB",)
+    warnings = (
+        ()
+        if known
+        else (f"The colour profile of {told[:1].lower() + told[1:]} is damaged: its colours were taken for sRGB",)
+    )
     return SourcePicture(resolved=ResolvedPicture(source=source, sha256=sha256), image=decoded, warnings=warnings)
 
 
@@ -117,11 +121,16 @@ def _decoded(url: str, words: str) -> bytes:
         ) from error
 
 
-def _upright(image: Image.Image, ground: str) -> Image.Image:
+def _upright(image: Image.Image) -> Image.Image:
+    """The picture, decoded and turned as its camera says; RGBA if anything of it may be transparent."""
+    image.load()
     turned = ImageOps.exif_transpose(image)
     if turned.mode.startswith("I;16"):  # `convert` would cut what is above 255 off
         turned = turned.point(lambda value: value / 256, "L")
-    if "A" in turned.getbands() or "transparency" in turned.info:
-        over = turned.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", over.size, ground), over).convert("RGB")
-    return turned.convert("RGB")
+    return turned.convert("RGBA") if "A" in turned.getbands() or "transparency" in turned.info else turned
+
+
+def _opaque(image: Image.Image, ground: str) -> Image.Image:
+    if "A" not in image.getbands():
+        return image.convert("RGB")
+    return Image.alpha_composite(Image.new("RGBA", image.size, ground), image).convert("RGB")

@@ -1,6 +1,7 @@
 """A finished picture made larger without a model."""
 
 import math
+from collections.abc import Callable
 
 from PIL import Image
 
@@ -18,6 +19,7 @@ def enlarged(
     size_px: tuple[int, int] | None = None,
     multiple_px: int = 1,
     upscaler: str = LANCZOS,
+    warn: Callable[[str], None] | None = None,
 ) -> Image.Image:
     """The picture at a larger size; one of other proportions is covered, and what juts out is cut off on both sides.
 
@@ -25,6 +27,7 @@ def enlarged(
         scale: of both sides, 2 if nothing is said.
         size_px: width and height instead.
         multiple_px: sides by scale are made multiples of it.
+        warn: told of what could not be read of the picture.
 
     Raises:
         InputError: it is no picture, cannot be read, or would be too large or smaller.
@@ -38,7 +41,11 @@ def enlarged(
     scale = USUAL_SCALE if scale is None else scale
     if not 1 <= scale <= MAX_SCALE:
         raise InputError(f"Asked for scale {scale:g}", hint=f"it is 1 to {MAX_SCALE}")
-    image = read_source(picture).image
+    read = read_source(picture)
+    if warn is not None:
+        for line in read.warnings:
+            warn(line)
+    image = read.image
     if size_px is None:
         width, height = (_multiple(side, scale, multiple_px) for side in image.size)
         size_px = width, height
