@@ -884,6 +884,12 @@ LISTED = (
         left_out=("ADetailer model", "ADetailer confidence"),
     ),
     a1111(
+        "an upscaler that is a network",
+        "Denoising strength: 0.3, Hires upscale: 2, Hires upscaler: R-ESRGAN 4x+",
+        hires={"strength": 0.3, "scale": 2.0, "upscaler": "lanczos"},
+        left_out=("Hires upscaler",),
+    ),
+    a1111(
         "a sampler that is not here",
         first=PAIRS.replace("Euler a", "DPM adaptive"),
         without=("sampler", "schedule"),

@@ -61,7 +61,7 @@ def test_every_field_is_what_it_should_be(specimen: Specimen) -> None:
         (
             "Hires upscaler: R-ESRGAN 4x+, Hires upscale: 2, Denoising strength: 0.7",
             "Hires upscaler",
-            "no such upscaler",
+            "Lanczos enlarges in its place",
         ),
         ("Hires upscale: 2, Hires prompt: a <lora:x:1>, Denoising strength: 0.7", "Hires prompt", "networks"),
         ("Hires upscale: 2, Hires checkpoint: b [01], Denoising strength: 0.7", "Hires checkpoint", "networks"),

@@ -11,7 +11,7 @@ from gesso.engine.foreign.numbers import LATENT_PX, MAX_STEPS, between, number, 
 from gesso.engine.foreign.numbers import size as parse_size
 from gesso.engine.foreign.samplers import of_automatic1111
 from gesso.engine.foreign.values import Ledger
-from gesso.engine.hires.upscalers import upscaler_named
+from gesso.engine.hires.upscalers import LANCZOS, upscaler_named
 
 _MARKS = ("Hires upscale", "Hires resize", "Hires upscaler")
 """One of these is written where there is a second pass."""
@@ -75,10 +75,12 @@ def _resize(second: _Pass, key: str, value: str, _: str) -> None:
 
 
 def _upscaler(second: _Pass, key: str, value: str, _: str) -> None:
+    """Upscalers that are networks enlarge pixels, so what stands in for one does too: latents need more noise."""
     try:
         second.carry(key, value, upscaler=upscaler_named(value))
     except UnknownNameError as error:
-        raise ValueError("there is no such upscaler; another enlarges the first picture") from error
+        second.carry(f"({key})", LANCZOS, upscaler=LANCZOS)
+        raise ValueError("there is no such upscaler; Lanczos enlarges in its place") from error
 
 
 def _sampler(second: _Pass, key: str, value: str, _: str) -> None:
