@@ -14,6 +14,8 @@ import pytest
 
 import zoo
 from cli_runs import Command, start
+from gesso.models.folder import describe
+from gesso.models.single_files.convert.convert import convert_model
 from model_sites import Hold, ModelSite
 from rough import files_below
 
@@ -97,6 +99,19 @@ def test_a_request_with_a_yes_fetches_its_model_and_runs(site: ModelSite, comman
     site.asked.clear()
     assert command("generate", "x", "--model", "sd15", "--steps", 2, "--out", "y.png").code == 0
     assert site.asked == [], "it is here now"
+
+
+def test_a_refiner_that_is_not_here_is_fetched_likewise_also_from_a_link(
+    site: ModelSite, command: Command, tmp_path: Path
+) -> None:
+    convert_model(describe(zoo.saved("sdxl-refiner")), tmp_path / "a.safetensors", cache_folder=tmp_path / "cache")
+    site.add_civitai_model(1, 2, "a.safetensors", (tmp_path / "a.safetensors").read_bytes())
+    options = ("--model", zoo.saved("sdxl"), "--steps", 2, "--refiner", "civitai:1", "--refiner-at", 0.5)
+    ran = command("generate", "x", *options, "--yes", "--size", "64x64", "--out", "x.png")
+    assert ran.code == 0, ran.err
+    resolved = command("show", "x.png", "--json").data["recipe"]["resolved"]
+    assert Path(resolved["refiner"]["model"]).name == "a.safetensors"
+    assert resolved["model"] == str(zoo.saved("sdxl"))
 
 
 @pytest.mark.parametrize(("answer", "code"), [("y\n", 0), ("n\n", 130)])

@@ -234,7 +234,12 @@ def _with_fetched(request: "ImageRequest", missing: NotHereError, settings: "Set
     from gesso.cli.pull import fetch_missing
 
     path = fetch_missing(missing, settings, yes=yes)
-    return request if path.is_dir() else request.model_copy(update={"model": str(path)})
+    if path.is_dir():
+        return request
+    refiner = request.refiner
+    if refiner is not None and refiner.model == missing.what:
+        return request.model_copy(update={"refiner": refiner.model_copy(update={"model": str(path)})})
+    return request.model_copy(update={"model": str(path)})
 
 
 def _paint(
