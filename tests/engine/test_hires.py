@@ -197,6 +197,23 @@ def test_steps_that_the_strength_alone_would_not_give_are_run(studio: Studio, ki
     assert len(done) == 4
 
 
+@pytest.mark.parametrize(("first", "second", "idle"), [(4.0, 1.0, "second"), (1.0, 4.0, "first"), (4.0, 4.0, None)])
+def test_what_a_pass_without_guidance_goes_without_is_told(
+    studio: Studio, first: float, second: float, idle: str | None
+) -> None:
+    asked = {"negative_prompt": "a blue star", "guidance_rescale": 0.5, "guidance_stop": 0.8, "guidance": first}
+    hires = HiresPass(scale=1, steps=1, guidance=second)
+    [recipe] = studio.submit(thin("sd1", steps=1, hires=hires, **asked)).result(100).recipes
+    told = [line for line in recipe.run.warnings if "no effect" in line]
+    names = ("The negative prompt", "The guidance rescale", "The interval of guidance")
+    assert told == [f"{name} has no effect in the {idle} pass at guidance 1" for name in names if idle]
+
+
+def test_what_no_pass_has_the_guidance_for_is_refused(studio: Studio) -> None:
+    with pytest.raises(InputError, match="Guidance 1 is none, so an interval of guidance has no effect"):
+        studio.resolve(thin("sd1", guidance=1.0, guidance_stop=0.8, hires=HiresPass(guidance=1.0)))
+
+
 @pytest.mark.parametrize(
     ("kind", "fields", "words"),
     [

@@ -23,6 +23,7 @@ from gesso.engine.arguments import fitted_arguments
 from gesso.engine.edit.keeper import LatentKeeper
 from gesso.engine.edit.start import Start
 from gesso.engine.facts import ModelFacts, facts_for
+from gesso.engine.guidance.idle import idle_guidance
 from gesso.engine.handle import Picture
 from gesso.engine.hires.second import SecondPass, begins_with_latents, start_of_second
 from gesso.engine.hosted_model import HostedModel
@@ -161,9 +162,8 @@ def make_image(
         states=states,
         after=0 if resolved.hires is None else resolved.hires.steps,
     )
-    guided = resolved.guidance > model.facts.guided_above or "true_cfg_scale" in resolved.arguments
-    if resolved.negative_prompt and not guided:
-        warn(f"The negative prompt has no effect at guidance {resolved.guidance:g}")
+    for line in idle_guidance(resolved, model.facts):
+        warn(line)
     if (base := model.facts.base) is not None:
         unusual = unusual_size(base, resolved.width, resolved.height), burning_guidance(base, resolved.guidance)
         for line in filter(None, unusual):

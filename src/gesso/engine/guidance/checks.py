@@ -12,9 +12,15 @@ _NOT_BOTH = ("cfg_normalization", "skip_guidance_layers")
 def check_guidance(request: ImageRequest, facts: ModelFacts, guidance: float) -> None:
     """Refuse what cannot be done, or would have no effect.
 
+    Args:
+        guidance: of the first pass.
+
     Raises:
         InputError: see the messages.
     """
+    if request.hires is not None and request.hires.guidance is not None:
+        # What acts in one pass is no mistake; that it does not in the other is told with the picture.
+        guidance = max(guidance, request.hires.guidance)
     start, stop = request.guidance_start or 0.0, 1.0 if request.guidance_stop is None else request.guidance_stop
     if start >= stop:
         raise InputError(
