@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gesso.core.recipe import Recipe
+from gesso.engine.pictures import read_recipe
+
 SOURCE = Path(__file__).parents[1] / "src"
 
 
@@ -42,3 +45,10 @@ def start(
     environment = {**os.environ, "PYTHONPATH": str(SOURCE), "OMP_NUM_THREADS": "1"}
     command_line = [*python, "-m", "gesso", *(str(argument) for argument in arguments)]
     return subprocess.Popen(command_line, env=environment, stdout=stdout, stderr=stderr)
+
+
+def recipe_at(path: str) -> Recipe:
+    """That of a picture which has one."""
+    recipe = read_recipe(Path(path)).recipe
+    assert recipe is not None
+    return recipe

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cli_runs import Command
+from cli_runs import Command, recipe_at
 from gesso.engine.pictures import read_recipe
 
 PROMPT = "a blue star on a white background"
@@ -79,6 +79,21 @@ def test_each_picture_of_a_folder_is_edited(command: Command, source: Path) -> N
         "a.png",
         "b.png",
     ]
+
+
+def test_what_is_not_said_again_of_a_mask_is_that_of_the_picture(command: Command, source: Path, mask: Path) -> None:
+    said = ("--mask-blur", 2, "--soft-mask", "--only-masked", "--padding", 0, "--fill", "blur", "--no-keep-outside")
+    command("inpaint", source, PROMPT, "--mask", mask, *said, *FEW, "--out", "first.png")
+    Image.new("L", (128, 128), 255).save("other.png")
+    for changes in (("--mask", "other.png"), ("--mask-blur", 5), ("--fill", "original", "--keep-outside")):
+        ran = command("generate", "--from", "first.png", *changes, "--out", "again.png")
+        assert ran.code == 0, ran.err
+        before, after = (recipe_at(name).resolved.inpaint for name in ("first.png", "again.png"))
+        assert before is not None
+        assert after is not None
+        assert (before.padding, before.soft, before.only_masked) == (0, True, True)
+        different = {name for name, value in before if getattr(after, name) != value}
+        assert different == ({"fill", "keep_outside"} if "--fill" in changes else {changes[0][2:].replace("mask-", "")})
 
 
 @pytest.mark.rough(

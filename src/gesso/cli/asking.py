@@ -5,6 +5,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from gesso.cli.nested import checked
 from gesso.cli.output import print_warning
 from gesso.cli.show import read_picture
 from gesso.core.errors import InputError, UsageError
@@ -44,7 +45,7 @@ def request_from(picture: Path | None, asked: dict[str, Any], settings: Settings
         InputError: the picture does not say how it was made, or says something that cannot be.
     """
     try:
-        return ImageRequest(**asked) if picture is None else _again(picture, asked, settings)
+        return ImageRequest(**checked(asked, {})) if picture is None else _again(picture, asked, settings)
     except ValidationError as error:
         first = error.errors()[0]
         field = str(first["loc"][0])
@@ -61,7 +62,7 @@ def _again(picture: Path, asked: dict[str, Any], settings: Settings) -> ImageReq
     if found.recipe is not None:
         if "arguments" in asked:
             asked = asked | {"arguments": found.recipe.asked.arguments | asked["arguments"]}
-        return found.recipe.again(**asked)
+        return found.recipe.again(**checked(asked, dict(found.recipe.asked)))
     recipe = found.foreign
     if recipe is None:
         problem = found.problem or "nothing of it is understood"
@@ -72,6 +73,7 @@ def _again(picture: Path, asked: dict[str, Any], settings: Settings) -> ImageReq
 
     store = ModelStore(settings, bundled={"primer": weights_folder()})
     recipe = fitted(recipe, store, asked, usual=settings.model)
+    asked = checked(asked, recipe.fields)
     warnings = recipe.warnings()
     for line in warnings[:MOST_WARNINGS]:
         print_warning(f"`{picture}` by {recipe.made_by}: {line}")

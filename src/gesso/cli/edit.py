@@ -38,7 +38,7 @@ def edit(**given: Any) -> None:
 @_with_picture
 def inpaint(**given: Any) -> None:
     """Change a part of a picture: what is white in its mask."""
-    if given["mask"] is None:
+    if given["mask"] is None and given["from_image"] is None:
         raise UsageError("There is no mask", hint="`--mask MASK.png`: white changes, black stays")
     generate(**given)
 
@@ -46,6 +46,6 @@ def inpaint(**given: Any) -> None:
 @_with_picture
 def outpaint(**given: Any) -> None:
     """Paint on beyond the sides of a picture."""
-    if all(given[side] is None for side in ("left", "right", "up", "down")):
+    if given["from_image"] is None and all(given[side] is None for side in ("left", "right", "up", "down")):
         raise UsageError("Nothing is added to a side", hint="`--left 64`, `--right`, `--up` or `--down`")
     generate(**given)

@@ -64,7 +64,7 @@ def generate(  # one parameter for each option: that is how Typer declares them
     only_masked: options.OnlyMasked = False,
     padding: options.Padding = None,
     fill: options.Fill = None,
-    keep_outside: options.KeepOutside = True,
+    keep_outside: options.KeepOutside = None,
     left: options.Left = None,
     right: options.Right = None,
     up: options.Up = None,
@@ -131,7 +131,7 @@ def generate(  # one parameter for each option: that is how Typer declares them
         "strength": strength,
         "resize": resize,
         "inpaint": inpaint_fields(
-            mask,
+            mask=mask,
             invert=invert_mask,
             blur=mask_blur,
             soft=soft_mask,
@@ -141,7 +141,7 @@ def generate(  # one parameter for each option: that is how Typer declares them
             keep_outside=keep_outside,
         ),
         "outpaint": outpaint_fields(
-            {"left": left, "right": right, "up": up, "down": down}, fill, masked=mask is not None
+            {"left": left, "right": right, "up": up, "down": down}, fill if mask is None else None
         ),
         "color_correction": color_correction or None,
         "width": width,

@@ -83,7 +83,9 @@ OnlyMasked = Annotated[
 ]
 Padding = Annotated[int | None, _option("How much around it is seen then.", panel=_INPUT, metavar="PX")]
 Fill = Annotated[str | None, _option("What lies under it at first.", panel=_INPUT, metavar="original|blur|noise|zero")]
-KeepOutside = Annotated[bool, _option("Outside it every byte stays.", "--keep-outside/--no-keep-outside", panel=_INPUT)]
+KeepOutside = Annotated[
+    bool | None, _option("Outside it every byte stays.", "--keep-outside/--no-keep-outside", panel=_INPUT)
+]
 Left = Annotated[int | None, _option("Paint on beyond the left side.", panel=_INPUT, metavar="PX")]
 Right = Annotated[int | None, _option("Beyond the right side.", panel=_INPUT, metavar="PX")]
 Up = Annotated[int | None, _option("Beyond the upper side.", panel=_INPUT, metavar="PX")]

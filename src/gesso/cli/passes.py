@@ -23,12 +23,7 @@ def hires_pass(size: str | None, **fields: Any) -> dict[str, Any] | None:
     """`--hires` and the options that say how, as fields of `HiresPass`. Raises `UsageError`."""
     given = {name: value for name, value in fields.items() if value is not None}
     if size is None:
-        if given:
-            name = next(iter(given)).removesuffix("_prompt")
-            raise UsageError(
-                f"`--hires-{name}` says how a second pass is made, and there is none", hint="add `--hires 2`"
-            )
-        return None
+        return given or None
     try:
         return {"scale": float(size)} | given
     except ValueError:
@@ -41,11 +36,6 @@ def hires_pass(size: str | None, **fields: Any) -> dict[str, Any] | None:
 
 
 def refiner_use(model: str | None, at: float | None) -> dict[str, Any] | None:
-    """`--refiner` and `--refiner-at` as fields of `RefinerUse`. Raises `UsageError`."""
-    if model is None:
-        if at is not None:
-            raise UsageError(
-                "`--refiner-at` says when a refiner goes on, and there is none", hint="add `--refiner NAME`"
-            )
-        return None
-    return {"model": model} | ({} if at is None else {"at": at})
+    """`--refiner` and `--refiner-at` as fields of `RefinerUse`."""
+    given = {name: value for name, value in (("model", model), ("at", at)) if value is not None}
+    return given or None

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from gesso.core.merging import merged
 from gesso.core.requests import HiresPass, ImageRequest, ResolvedImageRequest
 
 SCHEMA = 1
@@ -182,6 +183,8 @@ class Recipe(Kept):
         adapters of the request then, and leave it with the prompt. How prompts are read is kept, but for another model,
         which may read plain text only. Prompts are taken as they were decided, with nothing left to choose; but where
         one of them or the styles are others, all are taken as they were asked for, and chosen by the same seed.
+
+        Of a mask, a second pass and whatever else holds several values, those that are not given are the picture's.
         """
         image = self.resolved.for_image(self.run.index)
         noise: dict[str, Any] = {"seed": self.run.seed, "noise_source": image.noise_source, "count": 1}
@@ -214,8 +217,8 @@ class Recipe(Kept):
         vaes: dict[str, Any] = {} if "model" in overrides else image.vaes()
         if "vae" in overrides:  # both directions, whatever was asked of one
             vaes = {"vae_decoder": None, "vae_encoder": None}
-        asked = self.asked.model_dump() | noise | vaes | image.pictures() | overrides
-        return ImageRequest.model_validate(asked)
+        own = self.asked.model_dump() | noise | vaes | image.pictures()
+        return ImageRequest.model_validate(merged(own, overrides))
 
 
 def _has_texts(hires: Any) -> bool:

@@ -6,7 +6,8 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
-from gesso.core.requests import Fill, Inpaint
+from gesso.core.merging import given_fields
+from gesso.core.requests import Fill
 from gesso.engine.edit.checks import LEAST_STRENGTH, MAX_BLUR_PX, MAX_PADDING_PX
 from gesso.engine.edit.strength import planned_steps, strength_making
 from gesso.engine.foreign.comfyui.levels import DENOISE
@@ -32,8 +33,9 @@ def with_beginning(recipe: ForeignRecipe, given: Mapping[str, Any], *, flow: boo
     if given.get("image") is None:
         return recipe
     recipe = _without(recipe, _PICTURE)
-    if given.get("inpaint") is not None:
-        recipe = _masked(_without(recipe, _MASK), Inpaint.model_validate(given["inpaint"]))
+    mask = given_fields(given.get("inpaint") or {}).get("mask")
+    if mask is not None:
+        recipe = _masked(_without(recipe, _MASK), mask)
     return _without(recipe, _STRENGTH) if given.get("strength") is not None else _strength(recipe, flow=flow)
 
 
@@ -60,9 +62,9 @@ def _strength(recipe: ForeignRecipe, *, flow: bool) -> ForeignRecipe:
     return recipe
 
 
-def _masked(recipe: ForeignRecipe, given: Inpaint) -> ForeignRecipe:
-    """What is said of the mask, but for what is given with it."""
-    inpaint: dict[str, Any] = {"mask": given.mask}
+def _masked(recipe: ForeignRecipe, mask: Any) -> ForeignRecipe:
+    """What is said of the mask."""
+    inpaint: dict[str, Any] = {"mask": mask}
     for one in recipe.left_out:
         rule = _RULES.get(one.name.partition(" #")[0])
         if rule is None:

@@ -5,6 +5,7 @@ from dataclasses import fields as dataclass_fields
 from typing import Any
 
 from gesso.core.errors import GessoError
+from gesso.core.merging import given_fields
 from gesso.core.requests import ResolvedHiresPass
 from gesso.engine.facts import ModelFacts, facts_of
 from gesso.engine.foreign.beginning import with_beginning
@@ -45,7 +46,10 @@ def fitted(recipe: ForeignRecipe, store: ModelStore, overrides: Mapping[str, Any
     recipe = with_networks(recipe, store, facts, here=chosen is not None or "model" in recipe.fields)
     for fit in (_prompt_language, _clip_skip, _sampler, _chance, _guidance, _negative, _tiling, _size, _second_pass):
         recipe = fit(recipe, facts)
-    return recipe if "refiner" in overrides else _refiner(with_refiner(recipe, store), description, facts, store)
+    refiner = overrides.get("refiner", {})
+    if refiner is None or "model" in given_fields(refiner):
+        return recipe
+    return _refiner(with_refiner(recipe, store), description, facts, store)
 
 
 def _prompt_language(recipe: ForeignRecipe, facts: ModelFacts) -> ForeignRecipe:

@@ -6,7 +6,8 @@ from enum import StrEnum
 from pathlib import PurePosixPath
 from typing import Any
 
-from gesso.core.requests import ImageRequest, Inpaint
+from gesso.core.merging import merged
+from gesso.core.requests import ImageRequest
 
 BEGUN = "the picture that it began with is not in the file, `--image` gives it"
 """Why what hangs on it is left out."""
@@ -85,11 +86,8 @@ class ForeignRecipe:
         return ImageRequest(**self.fields)
 
     def again(self, **overrides: Any) -> ImageRequest:
-        """The same with other values of some fields; of a mask, what is not given with it is that of the recipe."""
-        own, given = self.fields.get("inpaint"), overrides.get("inpaint")
-        if own is not None and given is not None:
-            overrides["inpaint"] = {**own, **Inpaint.model_validate(given).model_dump(exclude_unset=True)}
-        return ImageRequest(**{**self.fields, **overrides})
+        """The same with other values of some fields; of what holds several, those not given are the recipe's."""
+        return ImageRequest(**merged(self.fields, overrides))
 
     @property
     def whole(self) -> bool:

@@ -1,0 +1,66 @@
+"""Options that say how something is done: refused where it is not done at all."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+from gesso.core.errors import UsageError
+
+_GROUNDS: Mapping[str, frozenset[str]] = MappingProxyType(
+    {
+        "hires": frozenset({"scale", "width", "height"}),
+        "refiner": frozenset({"model"}),
+        "inpaint": frozenset({"mask"}),
+        "outpaint": frozenset({"left", "right", "up", "down"}),
+    }
+)
+"""Which parts of a field say that it is done."""
+
+_OF_MASK: Mapping[str, str] = MappingProxyType(
+    {
+        "invert": "--invert-mask",
+        "blur": "--mask-blur",
+        "soft": "--soft-mask",
+        "only_masked": "--only-masked",
+        "padding": "--padding",
+        "fill": "--fill",
+        "keep_outside": "--[no-]keep-outside",
+    }
+)
+
+
+def checked(asked: dict[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields as they were typed, each part of something that is typed too or in `own`.
+
+    Args:
+        own: fields of the request that is asked for again; none without `--from`.
+
+    Raises:
+        UsageError: an option that would have no effect.
+    """
+    asked = _fill_where_it_is(asked, own)
+    for field, grounds in _GROUNDS.items():
+        given = asked.get(field)
+        if given is not None and own.get(field) is None and not given.keys() & grounds:
+            raise _without_grounds(field, given)
+    return asked
+
+
+def _fill_where_it_is(asked: dict[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """`--fill` alone is of the mask, if that is what the request has."""
+    if asked.get("outpaint", {}).keys() != {"fill"} or own.get("inpaint") is None:
+        return asked
+    rest = {name: value for name, value in asked.items() if name != "outpaint"}
+    return rest | {"inpaint": asked.get("inpaint", {}) | asked["outpaint"]}
+
+
+def _without_grounds(field: str, given: Mapping[str, Any]) -> UsageError:
+    if field == "hires":
+        name = next(iter(given)).removesuffix("_prompt")
+        return UsageError(f"`--hires-{name}` says how a second pass is made, and there is none", hint="add `--hires 2`")
+    if field == "refiner":
+        return UsageError("`--refiner-at` says when a refiner goes on, and there is none", hint="add `--refiner NAME`")
+    if field == "outpaint":
+        return UsageError("`--fill`: there is nothing to fill", hint="give a mask with `--mask`, or pixels to add")
+    named = ", ".join(f"`{_OF_MASK[name]}`" for name in given)
+    return UsageError(f"{named}: there is no mask", hint="give one with `--mask`")
