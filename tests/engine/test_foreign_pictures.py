@@ -340,6 +340,9 @@ def test_a_picture_and_a_mask_that_are_given_are_used_as_the_recipe_says(home: S
     resolved = home.resolve(again(home, tmp_path, said, **given).again(**given))
     assert resolved.inpaint is not None
     assert (resolved.strength, resolved.inpaint.blur, resolved.inpaint.fill) == (0.8, 1.0, "noise")
+    idle = again(home, tmp_path, f"{said}, Inpaint area: Whole picture, Masked area padding: 64", **given)
+    assert ("Masked area padding", "64") in idle.described
+    home.resolve(idle.again(**given))
     without = again(home, tmp_path, said, image=first)
     assert [(one.name, "--mask" in one.why) for one in without.left_out] == [
         ("Mask blur", True),

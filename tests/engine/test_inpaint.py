@@ -274,6 +274,11 @@ def test_what_was_inpainted_is_made_again(studio: Studio, tmp_path: Path) -> Non
         ({"inpaint": {"mask": "mask.png", "blur": 1000.0}}, "mask blur of 1000 px"),
         ({"inpaint": {"mask": "mask.png"}, "strength": 7.0}, "strength 7"),
         ({"inpaint": {"mask": "mask.png"}, "outpaint": {"left": 8}}, "to inpaint and to outpaint"),
+        ({"inpaint": {"mask": "black.png"}}, "The mask lets nothing change"),
+        ({"inpaint": {"mask": "mask.png", "invert": True, "blur": 4.0}}, "The mask lets nothing change"),
+        ({"inpaint": {"mask": "mask.png", "padding": 8}}, "padding of 8 px is around what is masked"),
+        ({"inpaint": {"mask": "mask.png", "only_masked": True}, "resize": "fill"}, "Asked to fill a picture that"),
+        ({"outpaint": {"left": 8}, "resize": "stretch"}, "Asked to stretch a picture that is outpainted"),
         ({"outpaint": {}}, "outpaint by nothing"),
         ({"outpaint": {"left": 8}, "hires": {}}, "A second pass changes every byte"),
         ({"outpaint": {"up": -3}}, "-3 px up"),
@@ -285,5 +290,6 @@ def test_what_cannot_be_is_refused_before_any_network_runs(studio: Studio, field
     Image.new("RGB", (SIDE, SIDE), "teal").save("source.png")
     Image.new("L", (SIDE, SIDE), 255).save("mask.png")
     Image.new("L", (64, 64), 255).save("small.png")
+    Image.new("L", (SIDE, SIDE), 100).save("black.png")
     with pytest.raises(InputError, match=told):
         studio.resolve(ImageRequest.model_validate({"prompt": STAR, "image": "source.png"} | fields))

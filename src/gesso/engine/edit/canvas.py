@@ -5,12 +5,14 @@ from dataclasses import dataclass
 from PIL import Image, ImageChops, ImageFilter
 
 from gesso.core.errors import InputError
-from gesso.core.requests import Fill, ResolvedImageRequest
+from gesso.core.requests import Fill, Inpaint, ResolvedImageRequest, ResolvedInpaint
 from gesso.engine.edit.fit import extended, fitted
 
 Box = tuple[int, int, int, int]
 """Left, top, right, bottom in pixels; the last two not included."""
 
+NOTHING = "The mask lets nothing change: it is black everywhere"
+NOTHING_HINT = "white changes; `--invert-mask` turns it round"
 _BLURS_PX = (256, 64, 16, 8, 4, 2, 1)
 
 
@@ -89,21 +91,23 @@ def canvas_of(source: Image.Image, mask: Image.Image | None, resolved: ResolvedI
     picture = source
     if not asked.only_masked and not _rounded_alike(source.size, size):
         picture, mask = (fitted(image, size, resolved.resize) for image in (source, mask))
-    white = mask.convert("L")
-    white = ImageChops.invert(white) if asked.invert else white
-    if not asked.soft:
-        white = white.point([255 * (value >= 128) for value in range(256)])
+    white = painted_over(mask, asked)
     if asked.blur:
         white = white.filter(ImageFilter.GaussianBlur(asked.blur))
     box = white.getbbox()
     if box is None:
-        raise InputError(
-            "The mask lets nothing change: it is black everywhere", hint="white changes; `--invert-mask` turns it round"
-        )
+        raise InputError(NOTHING, hint=NOTHING_HINT)
     region = around(box, asked.padding, picture.size, size) if asked.only_masked else (0, 0, *picture.size)
     return Canvas(
         picture=picture, mask=white, region=region, size=size, gray=asked.soft, keep_outside=asked.keep_outside
     )
+
+
+def painted_over(mask: Image.Image, asked: Inpaint | ResolvedInpaint) -> Image.Image:
+    """L: how far each pixel may be painted over, before anything is blurred."""
+    white = mask.convert("L")
+    white = ImageChops.invert(white) if asked.invert else white
+    return white if asked.soft else white.point([255 * (value >= 128) for value in range(256)])
 
 
 def _rounded_alike(size: tuple[int, int], wanted: tuple[int, int]) -> bool:

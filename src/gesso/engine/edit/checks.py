@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from gesso.core.errors import InputError
-from gesso.core.requests import Fill, ImageRequest, Outpaint, Resize, ResolvedInpaint
+from gesso.core.requests import Fill, ImageRequest, Inpaint, Outpaint, Resize, ResolvedInpaint
+from gesso.engine.edit.canvas import NOTHING, NOTHING_HINT, painted_over
 from gesso.engine.edit.source import SourcePicture, read_mask, read_source
 from gesso.engine.edit.strength import steps_made
 from gesso.engine.facts import ModelFacts, facts_for
@@ -15,6 +16,7 @@ LEAST_STRENGTH = 0.01
 MAX_BLUR_PX = 256
 MAX_PADDING_PX = 4096
 MAX_SIDE_PX = 16_384
+USUAL_PADDING_PX = Inpaint.model_fields["padding"].default
 _USUAL_STRENGTH = 0.75
 _USUAL_STRENGTH_UNDER_MASK = 1.0
 
@@ -31,7 +33,7 @@ def read_pictures(request: ImageRequest) -> GivenPictures | None:
     """The pictures that a request begins with; `None` if that is noise alone.
 
     Raises:
-        InputError: one of them cannot be used, or the mask is not of the size of the picture.
+        InputError: one of them cannot be used, or the mask is not of the size of the picture or lets nothing change.
     """
     if request.image is None:
         return None
@@ -42,6 +44,8 @@ def read_pictures(request: ImageRequest) -> GivenPictures | None:
         raise InputError(
             f"The mask is {found} px, the picture {wanted}", hint=f"draw it on the picture: white changes, {wanted} px"
         )
+    if request.inpaint is not None and mask is not None and not painted_over(mask.image, request.inpaint).getbbox():
+        raise InputError(NOTHING, hint=NOTHING_HINT)
     return GivenPictures(source=source, mask=mask)
 
 
@@ -110,6 +114,7 @@ def check_edit(request: ImageRequest, facts: ModelFacts, steps: int) -> float:
     if request.outpaint is not None:
         _check_outpaint(request, request.outpaint)
     _check_fill(request, facts)
+    _check_resize(request)
     if "strength" not in facts.accepts:
         if request.strength not in (None, 1.0):
             raise InputError(
@@ -136,10 +141,28 @@ def _check_inpaint(request: ImageRequest, facts: ModelFacts) -> None:
     for name, value, most in (("mask blur", inpaint.blur, MAX_BLUR_PX), ("padding", inpaint.padding, MAX_PADDING_PX)):
         if not 0 <= value <= most:
             raise InputError(f"Asked for a {name} of {value:g} px", hint=f"{name} is 0 to {most}")
+    if not inpaint.only_masked and inpaint.padding not in (0, USUAL_PADDING_PX):  # 0: none is seen, as is so
+        raise InputError(
+            f"A padding of {inpaint.padding} px is around what is masked, and the whole picture is painted",
+            hint="add `only_masked`, `--only-masked`, or leave it out",
+        )
     if inpaint.soft and facts.only is Task.INPAINT:
         raise InputError(
             f"`{facts.name}` reads the mask itself, as black and white: a soft one has no effect",
             hint="leave `soft` out, or use a model that is not made for inpainting",
+        )
+
+
+def _check_resize(request: ImageRequest) -> None:
+    """What a resolved request says of a picture that is not resized is `crop`."""
+    if request.resize in (None, Resize.CROP):
+        return
+    only_masked = request.inpaint is not None and request.inpaint.only_masked
+    if request.outpaint is not None or only_masked:
+        done = "outpainted" if request.outpaint is not None else "painted under the mask only"
+        raise InputError(
+            f"Asked to {request.resize.value} a picture that is {done}: it keeps its size and shape",
+            hint="leave `resize`, `--resize` out",
         )
 
 

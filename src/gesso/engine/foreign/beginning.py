@@ -20,6 +20,7 @@ _PICTURE = re.compile(r"(LoadImage|VAEEncode) #|Init image")
 """Names of what is the picture that another began with."""
 _MASK = re.compile(r"(LoadImageMask|ImageToMask) #")
 """Names of what is the mask."""
+_AREA, _ONLY_MASKED, _PADDING = "Inpaint area", "Only masked", "Masked area padding"
 _STRENGTH = re.compile(rf"{DENOISING}$|.*{re.escape(DENOISE)}$")
 """Names of what says how much of the picture may change."""
 
@@ -33,9 +34,9 @@ def with_beginning(recipe: ForeignRecipe, given: Mapping[str, Any], *, flow: boo
     if given.get("image") is None:
         return recipe
     recipe = _without(recipe, _PICTURE)
-    mask = given_fields(given.get("inpaint") or {}).get("mask")
-    if mask is not None:
-        recipe = _masked(_without(recipe, _MASK), mask)
+    inpaint = given_fields(given.get("inpaint") or {})
+    if inpaint.get("mask") is not None:
+        recipe = _masked(_without(recipe, _MASK), inpaint)
     return _without(recipe, _STRENGTH) if given.get("strength") is not None else _strength(recipe, flow=flow)
 
 
@@ -62,10 +63,15 @@ def _strength(recipe: ForeignRecipe, *, flow: bool) -> ForeignRecipe:
     return recipe
 
 
-def _masked(recipe: ForeignRecipe, mask: Any) -> ForeignRecipe:
-    """What is said of the mask."""
-    inpaint: dict[str, Any] = {"mask": mask}
+def _masked(recipe: ForeignRecipe, given: Mapping[str, Any]) -> ForeignRecipe:
+    """What is said of the mask. A padding shapes nothing where the whole picture is painted."""
+    inpaint: dict[str, Any] = {"mask": given["mask"]}
+    said = {(one.name, one.value) for one in recipe.left_out}
+    whole = not given.get("only_masked") and (_AREA, _ONLY_MASKED) not in said
     for one in recipe.left_out:
+        if whole and one.name == _PADDING:
+            recipe = replace(_taking(recipe, one), described=(*recipe.described, (one.name, one.value)))
+            continue
         rule = _RULES.get(one.name.partition(" #")[0])
         if rule is None:
             continue
@@ -88,8 +94,8 @@ _RULES: Mapping[str, _Rule] = MappingProxyType(
     {
         "Mask mode": lambda text: {"invert": {"Inpaint masked": False, "Inpaint not masked": True}[text]},
         "Mask blur": lambda text: {"blur": between(number, 0, MAX_BLUR_PX)(text)},
-        "Inpaint area": lambda text: {"only_masked": {"Whole picture": False, "Only masked": True}[text]},
-        "Masked area padding": lambda text: {"padding": between(whole, 0, MAX_PADDING_PX)(text)},
+        _AREA: lambda text: {"only_masked": {"Whole picture": False, _ONLY_MASKED: True}[text]},
+        _PADDING: lambda text: {"padding": between(whole, 0, MAX_PADDING_PX)(text)},
         "Masked content": lambda text: {"fill": _FILLS[text]},
         # ComfyUI decodes the whole picture, what is outside the mask too.
         "SetLatentNoiseMask": lambda _: {"keep_outside": False},
