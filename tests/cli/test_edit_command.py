@@ -72,13 +72,17 @@ def test_each_picture_of_a_folder_is_edited(command: Command, source: Path) -> N
     for name in ("a.png", "b.png"):
         (folder / name).write_bytes(source.read_bytes())
     (folder / "notes.txt").write_text("things to buy")
+    (folder / "0.png").write_bytes(source.read_bytes()[:120])
     ran = command("edit", folder, PROMPT, "--strength", 0.5, *FEW)
-    assert ran.code == 0, ran.err
-    begun = [read_recipe(path).recipe for path in ran.paths]
-    assert sorted(Path(one.resolved.image.source).name for one in begun if one and one.resolved.image) == [
-        "a.png",
-        "b.png",
-    ]
+    assert ran.code == 3
+    assert "0.png` is a damaged picture" in ran.err
+    assert "Of 3 pictures 1 failed" in ran.err
+    told = [line.split("\t") for line in ran.out.splitlines()]
+    assert [Path(begun).name for _, begun in told] == ["a.png", "b.png"]
+    for made, begun in told:
+        image = recipe_at(made).resolved.image
+        assert image is not None
+        assert image.source == str(Path(begun).absolute())
 
 
 def test_what_is_not_said_again_of_a_mask_is_that_of_the_picture(command: Command, source: Path, mask: Path) -> None:
@@ -112,6 +116,9 @@ def test_what_is_not_said_again_of_a_mask_is_that_of_the_picture(command: Comman
         (("edit", "half.png", PROMPT), "is a damaged picture", 3),
         (("edit", "nowhere.png", PROMPT), "is not there", 3),
         (("edit", "empty", PROMPT), "empty", 3),
+        (("edit", "source.png"), "the words stand behind the picture", 2),
+        (("edit", "photos", PROMPT, "--strength", 7), "strength 7", 3),
+        (("edit", "photos", PROMPT, "--model", "somebody/nothing"), "somebody/nothing", 3),
         (("edit", "source.png", PROMPT, "--strength", 7), "strength 7", 3),
         (("edit", "source.png", PROMPT, "--style", "oil"), "Unknown style: `oil`", 3),
         (("outpaint", "source.png", PROMPT), "Nothing is added to a side", 2),
@@ -124,6 +131,8 @@ def test_what_cannot_be_is_refused_in_one_line(
     Path("renamed.png").write_text("a list of things to buy")
     Path("half.png").write_bytes(source.read_bytes()[:120])
     Path("empty").mkdir()
+    Path("photos").mkdir()
+    Path("photos/a.png").write_bytes(source.read_bytes())
     ran = command(*command_line)
     assert ran.code == code, ran.err
     assert words in ran.err

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 import zoo
 from cli_runs import Command, start
@@ -99,6 +100,17 @@ def test_a_request_with_a_yes_fetches_its_model_and_runs(site: ModelSite, comman
     site.asked.clear()
     assert command("generate", "x", "--model", "sd15", "--steps", 2, "--out", "y.png").code == 0
     assert site.asked == [], "it is here now"
+
+
+def test_for_a_folder_of_pictures_it_is_fetched_once(site: ModelSite, command: Command) -> None:
+    add_thin_model(site, "stable-diffusion-v1-5/stable-diffusion-v1-5")
+    Path("photos").mkdir()
+    for name in ("a.png", "b.png"):
+        Image.new("RGB", (64, 64), "red").save(Path("photos", name))
+    ran = command("edit", "photos", "x", "--model", "sd15", "--yes", "--steps", 2)
+    assert ran.code == 0, ran.err
+    assert len(ran.out.splitlines()) == 2
+    assert ran.err.count("is not on this machine") == 1
 
 
 def test_a_refiner_that_is_not_here_is_fetched_likewise_also_from_a_link(

@@ -1,16 +1,20 @@
 """A folder of pictures in place of one: the same is done to each."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gesso.cli.output import print_json, print_warning
-from gesso.core.errors import InputError, UsageError
+from gesso.core.errors import CancelledError, GessoError, InputError, NotHereError, UsageError
 
 if TYPE_CHECKING:
     from gesso.core.requests import ImageRequest
     from gesso.core.settings import Settings
+    from gesso.engine.handle import Handle
+    from gesso.engine.studio import Studio
 
+Fetch = Callable[["ImageRequest", NotHereError], "ImageRequest"]
 _SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp"})
 
 
@@ -41,32 +45,89 @@ def requests_of_folder(request: "ImageRequest", folder: Path) -> list["ImageRequ
     return [request.model_copy(update={"image": str(path)}) for path in found]
 
 
-def run_folder(requests: list["ImageRequest"], settings: "Settings", *, out: Path | None, as_json: bool) -> None:
-    """Make all pictures in one studio, so that they share forwards; save and print each as soon as it is done.
+def run_folder(
+    requests: list["ImageRequest"], settings: "Settings", *, fetched: Fetch, out: Path | None, as_json: bool
+) -> None:
+    """Make all pictures in one studio, so that they share forwards; save and print each as soon as it is done, with
+    its source behind a tab.
 
-    One that cannot be used is told before anything runs.
+    Args:
+        fetched: the request once the model that it names is here.
+
+    Raises:
+        GessoError: some were not made, each told when the others are, with the exit code of the first; or none can be.
     """
     from gesso.cli.album import Album
     from gesso.engine.studio import Studio
 
+    requests = _with_model(requests, settings, fetched)
     told: list[dict[str, Any]] = []
+    failed: dict[str, GessoError] = {}
     with Studio(settings) as studio:
-        for request in requests:
-            studio.resolve(request)
-        handles = [studio.submit(request) for request in requests]
+        handles: list[Handle] = []
+        for request in _usable(requests, studio, failed):
+            handles.append(studio.submit(request))
         try:
             for handle in handles:
-                album = Album(out, settings)
+                album, source = Album(out, settings), str(handle.asked.image)
                 try:
                     for warning in handle.result().warnings:
-                        print_warning(f"`{handle.asked.image}`: {warning}")
+                        print_warning(f"`{source}`: {warning}")
+                except CancelledError:
+                    raise
+                except GessoError as error:
+                    failed[source] = error
                 finally:
                     album.add_rest(handle)
-                    told += [{**entry, "source": handle.asked.image} for entry in album.as_list()]
+                    told += [{**entry, "source": source} for entry in album.as_list()]
                     if not as_json:
-                        print("\n".join(str(path) for path in album.paths))
+                        for path in album.paths:
+                            print(f"{path}\t{source}", flush=True)
         finally:
             for handle in handles:
                 handle.cancel()
             if as_json:
                 print_json({"images": told})
+    for source, error in failed.items():
+        print_warning(f"`{source}`: {error.message}")
+    if failed:
+        raise NotAllMadeError(list(failed.values()), of=len(requests))
+
+
+class NotAllMadeError(GessoError):
+    """Some pictures of a folder were not made."""
+
+    def __init__(self, failed: list[GessoError], *, of: int) -> None:
+        super().__init__(f"Of {of} pictures {len(failed)} failed", hint=failed[0].hint)
+        self.exit_code = failed[0].exit_code
+
+
+def _with_model(requests: list["ImageRequest"], settings: "Settings", fetched: Fetch) -> list["ImageRequest"]:
+    """The same of models that are here. All name the same ones."""
+    from gesso.engine.studio import Studio
+
+    with Studio(settings) as studio:
+        try:
+            studio.resolve(requests[0])
+        except NotHereError as missing:
+            found = fetched(requests[0], missing)
+        except GessoError:  # of this picture, or of all: told in its turn
+            return requests
+        else:
+            return requests
+    return [request.model_copy(update={"model": found.model, "refiner": found.refiner}) for request in requests]
+
+
+def _usable(requests: list["ImageRequest"], studio: "Studio", failed: dict[str, GessoError]) -> list["ImageRequest"]:
+    """Those that can be made; the others are entered in `failed`. Raises what is wrong with the first if all are."""
+    usable: list[ImageRequest] = []
+    for request in requests:
+        try:
+            studio.resolve(request)
+        except GessoError as error:
+            failed[str(request.image)] = error
+        else:
+            usable.append(request)
+    if not usable:
+        raise next(iter(failed.values()))
+    return usable

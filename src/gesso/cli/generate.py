@@ -1,5 +1,6 @@
 """`gesso generate PROMPT...`: from words to pictures on the disk."""
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -107,7 +108,8 @@ def generate(  # one parameter for each option: that is how Typer declares them
 ) -> None:
     """Paint pictures from a prompt, save them and print where they are."""
     if prompt is None and from_image is None:
-        raise UsageError("There is no prompt", hint='say what to paint: `gesso generate "a red circle"`')
+        example = '`gesso generate "a red circle"`' if image is None else "the words stand behind the picture"
+        raise UsageError("There is no prompt", hint=f"say what to paint: {example}")
     width, height = parsed_size(size)
     if from_image is not None:
         check_picture(from_image)
@@ -199,7 +201,9 @@ def generate(  # one parameter for each option: that is how Typer declares them
     request = request_from(from_image, {name: value for name, value in asked.items() if value is not None}, settings)
     if image is not None and is_folder(image):
         refuse_for_folders(out, journal)
-        run_folder(requests_of_folder(request, Path(image).expanduser()), settings, out=out, as_json=as_json)
+        requests = requests_of_folder(request, Path(image).expanduser())
+        fetched = partial(_with_fetched, settings=settings, yes=yes)
+        run_folder(requests, settings, fetched=fetched, out=out, as_json=as_json)
         return
     _run(request, settings, out=out, journal=journal, yes=yes, as_json=as_json)
 
