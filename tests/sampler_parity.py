@@ -21,8 +21,9 @@ from torch import Tensor
 
 import k_diffusion_sampling
 import mixture
+from gesso.core.chance import Chance
 from gesso.engine.samplers.scheduler import build
-from gesso.engine.samplers.table import AUTOMATIC, SAMPLERS, Chance
+from gesso.engine.samplers.table import AUTOMATIC, SAMPLERS
 
 SD = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
 SHAPE = (1, 2, 4, 4)

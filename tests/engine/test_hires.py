@@ -11,8 +11,9 @@ from PIL import Image
 import studios
 import zoo
 from effects import Effect
+from gesso.core.chance import Chance
 from gesso.core.errors import InputError
-from gesso.core.requests import HiresPass, ImageRequest
+from gesso.core.requests import HiresPass, ImageRequest, ResolvedImageRequest
 from gesso.engine.edit.strength import planned_steps, steps_made, strength_making
 from gesso.engine.evaluation import Tally, held_out_prompts, score_into
 from gesso.engine.hires.upscalers import UPSCALERS, larger_latents, larger_picture
@@ -195,6 +196,49 @@ def test_steps_that_the_strength_alone_would_not_give_are_run(studio: Studio, ki
     done = [(event.completed, event.total) for event in handle.events() if event.kind == "step-completed"]
     assert done[-1] == (4, 4)
     assert len(done) == 4
+
+
+def test_chance_holds_for_another_sampler_of_the_second_pass(studio: Studio, tmp_path: Path) -> None:
+    """The picture is that of the image-to-image pipeline with that sampler and that chance."""
+    chance = {"eta": 0.3, "s_noise": 1.05}
+    first = thin("sd1", sampler="Euler a", **chance)
+    studio.submit(first).result(100).images[0].save(tmp_path / "first.png")
+    hires = HiresPass(scale=1, upscaler="lanczos", strength=0.5, steps=3, sampler="DPM2 a")
+    made = studio.submit(first.model_copy(update={"hires": hires})).result(100)
+    again = thin("sd1", sampler="DPM2 a", steps=6, strength=0.5, image=str(tmp_path / "first.png"))
+    with_chance, without = (
+        studio.submit(again.model_copy(update=fields)).result(100).images[0] for fields in (chance, {})
+    )
+    assert studios.distance(made.images[0], with_chance) <= 1.5 / 255
+    assert studios.distance(made.images[0], without) > 1.5 / 255
+    assert not made.recipes[0].run.warnings
+    decided = made.recipes[0].resolved.second()
+    assert (decided.eta, decided.s_noise) == (0.3, 1.05)
+
+
+def test_chance_that_the_sampler_of_the_second_pass_does_not_take_is_told(studio: Studio) -> None:
+    hires = HiresPass(scale=1, steps=1, sampler="DPM++ 2M")
+    asked = thin("sd1", steps=1, sampler="Euler a", eta=0.3, s_noise=1.05, hires=hires)
+    [recipe] = studio.submit(asked).result(100).recipes
+    words = "has no effect on sampler `DPM++ 2M` of the second pass"
+    assert [line for line in recipe.run.warnings if "no effect" in line] == [f"`eta` {words}", f"`s_noise` {words}"]
+
+
+def test_another_sampler_has_its_own_chance_where_none_is_asked_for(studio: Studio) -> None:
+    decided = studio.resolve(thin("sd1", sampler="Euler a", hires=HiresPass(sampler="DPM++ 2M"))).hires
+    assert decided is not None
+    assert decided.chance == Chance()
+    same = studio.resolve(thin("sd1", sampler="Euler a", eta=0.3, hires=HiresPass())).hires
+    assert same is not None
+    assert same.chance == Chance(eta=0.3)
+
+
+def test_a_recipe_that_says_nothing_of_the_chance_of_its_second_pass_means_what_it_meant(studio: Studio) -> None:
+    for sampler, eta in (("Euler a", 0.3), ("DPM2 a", None)):
+        decided = studio.resolve(thin("sd1", sampler="Euler a", eta=0.3, hires=HiresPass(sampler=sampler)))
+        written = decided.model_dump()
+        del written["hires"]["chance"]
+        assert ResolvedImageRequest.model_validate(written).second().eta == eta
 
 
 @pytest.mark.parametrize(("first", "second", "idle"), [(4.0, 1.0, "second"), (1.0, 4.0, "first"), (4.0, 4.0, None)])

@@ -24,7 +24,8 @@ import mixture
 import sampler_page
 import sampler_parity
 import zoo
-from gesso.engine.samplers.table import AUTOMATIC, SAMPLERS, Chance
+from gesso.core.chance import Chance
+from gesso.engine.samplers.table import AUTOMATIC, SAMPLERS
 from sampler_parity import SD, SHAPE, Case, made, ran
 
 # DEIS of diffusers turns tensors into arrays in a way that numpy 2 deprecates and torch 2.13 does not support yet.

@@ -23,6 +23,7 @@ from diffusers import (
 from torch import Tensor
 
 import zoo
+from gesso.core.chance import Chance
 from gesso.core.errors import InputError, UnknownNameError
 from gesso.core.requests import ResolvedImageRequest
 from gesso.engine.samplers.scheduler import build
@@ -31,7 +32,6 @@ from gesso.engine.samplers.table import (
     DEFAULT,
     SAMPLERS,
     SCHEDULES,
-    Chance,
     check_steps,
     is_flow,
     names_for,

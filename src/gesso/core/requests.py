@@ -5,11 +5,13 @@
 determine the pixels; the delivery fields (`priority`, `owner`, `output_format`) do not.
 """
 
+from dataclasses import asdict
 from enum import StrEnum
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from gesso.core.chance import Chance
 from gesso.core.errors import InputError
 
 MAX_PROMPT_CHARACTERS = 20_000
@@ -238,6 +240,10 @@ class HiresPass(Value):
     negative_prompt: str | None = None
 
 
+_OF_THE_START = "sgm_noise_multiplier"
+"""What is said of the first noise, not of the steps."""
+
+
 class ResolvedHiresPass(Value):
     """A second pass as it will be made. The fields are those of `HiresPass`, decided."""
 
@@ -254,10 +260,18 @@ class ResolvedHiresPass(Value):
     prompt: str | None = None
     """`None` is that of the first pass."""
     negative_prompt: str | None = None
+    chance: Chance | None = None
+    """`None`, in recipes that do not say it, is that of the first pass, or with another sampler none but its own."""
 
     def use(self) -> HiresPass:
         """What asks for the very same again."""
-        return HiresPass(**self.model_dump(exclude={"planned_steps"}))
+        return HiresPass(**self.model_dump(exclude={"planned_steps", "chance"}))
+
+    def chances(self, *, same_sampler: bool) -> dict[str, Any]:
+        """The fields of a request that differ from those of the first pass."""
+        if self.chance is not None:
+            return asdict(self.chance)
+        return {} if same_sampler else {name: said for name, said in asdict(Chance()).items() if name != _OF_THE_START}
 
 
 class Fill(StrEnum):
@@ -573,14 +587,12 @@ class ResolvedImageRequest(Value):
         """The second pass as a request of its own: what the first one made, larger, is its picture."""
         hires = self.hires
         assert hires is not None
-        same_sampler = hires.sampler == self.sampler
-        own_chance = {} if same_sampler else {"eta": None, "s_churn": 0.0, "s_tmin": 0.0, "s_tmax": 0.0, "s_noise": 1.0}
         names = ("width", "height", "strength", "sampler", "schedule", "guidance")
         texts = {"prompt": hires.prompt, "negative_prompt": hires.negative_prompt}
         return self.model_copy(
             update={name: getattr(hires, name) for name in names}
             | {name: text for name, text in texts.items() if text is not None}
-            | own_chance
+            | hires.chances(same_sampler=hires.sampler == self.sampler)
             | {"steps": hires.planned_steps, "hires": None}
         )
 

@@ -13,6 +13,7 @@ from gesso.components.scope import ImageScope, entered
 from gesso.components.seamless import Seamless
 from gesso.components.state import CallState, VaeTiling
 from gesso.components.trace import trace_checksum
+from gesso.core.chance import Chance
 from gesso.core.clock import utc_now
 from gesso.core.errors import GessoError, InputError, ModelError
 from gesso.core.events import PreviewReady, StepCompleted
@@ -31,7 +32,6 @@ from gesso.engine.noise.draws import PictureNoise, is_plain
 from gesso.engine.pictures import pixels_sha256
 from gesso.engine.previews import Preview
 from gesso.engine.samplers.scheduler import build
-from gesso.engine.samplers.table import Chance
 from gesso.engine.samplers.watch import watched
 from gesso.engine.streams import News, news
 from gesso.engine.vaes import ChosenVaes

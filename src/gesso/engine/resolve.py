@@ -10,6 +10,7 @@ from dataclasses import asdict, replace
 from dataclasses import fields as dataclass_fields
 from types import MappingProxyType
 
+from gesso.core.chance import Chance
 from gesso.core.errors import DeviceError, InputError
 from gesso.core.requests import (
     MAX_PROMPT_CHARACTERS,
@@ -42,7 +43,7 @@ from gesso.engine.inversion_checks import resolve_embeddings
 from gesso.engine.inversion_files import InversionFacts
 from gesso.engine.prompt.reading import read_prompts
 from gesso.engine.refiner.checks import resolve_refiner
-from gesso.engine.samplers.table import DEFAULT, OWN_ETA, Chance, check_steps, resolve_chance, resolve_sampler
+from gesso.engine.samplers.table import DEFAULT, OWN_ETA, check_steps, resolve_chance, resolve_sampler
 from gesso.engine.vae_files import VaeFacts
 from gesso.models.bases.fitting import check_adapter
 from gesso.models.families import Reads
@@ -123,7 +124,13 @@ def resolve(
     weighting = _weighting(request, dialect)
     _check_prompts(request, facts, dialect, steps=steps, guidance=guidance)
     hires = resolve_hires(
-        request, text_facts, size_px=(width, height), steps=steps, sampler=(sampler, schedule), guidance=guidance
+        request,
+        text_facts,
+        size_px=(width, height),
+        steps=steps,
+        sampler=(sampler, schedule),
+        guidance=guidance,
+        chance=chance,
     )
     if hires is not None:
         texts = {"prompt": hires.prompt, "negative_prompt": hires.negative_prompt}

@@ -45,6 +45,7 @@ from gesso.engine.facts import ModelFacts, facts_of
 from gesso.engine.foreign.fitting import fitted
 from gesso.engine.foreign.values import ForeignRecipe
 from gesso.engine.handle import Handle, Result
+from gesso.engine.hires.checks import idle_chance
 from gesso.engine.hires.enlarge import enlarged
 from gesso.engine.hires.upscalers import LANCZOS
 from gesso.engine.hosted_model import DTYPES, HostedModel
@@ -307,6 +308,8 @@ class Studio:
             job.warn(f"Variation seed {resolved.variation_seed} has no effect at variation strength 0")
         if resolved.refiner is not None and resolved.adapters:
             job.warn(f"Adapters hold for `{resolved.model}`, not for the steps that `{resolved.refiner.model}` makes")
+        for line in idle_chance(job.handle.asked, resolved):
+            job.warn(line)
         texts = resolved.words or (resolved,)
         for tag in dict.fromkeys(tag for text in texts for tag in text.missing):
             job.warn(f"`{tag}` of the prompt is left out: there is no such network here")

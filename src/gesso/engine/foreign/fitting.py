@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import fields as dataclass_fields
 from typing import Any
 
+from gesso.core.chance import Chance
 from gesso.core.errors import GessoError
 from gesso.core.merging import given_fields
 from gesso.core.requests import ResolvedHiresPass
@@ -14,7 +15,7 @@ from gesso.engine.foreign.values import ForeignRecipe, Program
 from gesso.engine.guidance.checks import check_guidance
 from gesso.engine.hires.checks import resolve_hires
 from gesso.engine.refiner.checks import check_refiner, resolve_refiner
-from gesso.engine.samplers.table import AUTOMATIC, DEFAULT, SAMPLERS, Chance, resolve_sampler, takes_chance
+from gesso.engine.samplers.table import AUTOMATIC, DEFAULT, SAMPLERS, resolve_sampler, takes_chance
 from gesso.models.folder import ModelDescription
 from gesso.models.store import ModelStore
 
@@ -156,6 +157,7 @@ def _resolved_second(recipe: ForeignRecipe, facts: ModelFacts) -> ResolvedHiresP
         steps=fields.get("steps", facts.defaults.steps),
         sampler=(fields.get("sampler", DEFAULT), fields.get("schedule", AUTOMATIC)),
         guidance=fields.get("guidance", facts.defaults.guidance),
+        chance=Chance(),
     )
 
 

@@ -1,11 +1,22 @@
 """What the second pass of a request will be, and which make no sense."""
 
+from collections.abc import Iterator
+from dataclasses import fields
+
+from gesso.core.chance import Chance
 from gesso.core.errors import InputError
-from gesso.core.requests import HiresPass, ImageRequest, ResolvedHiresPass
+from gesso.core.requests import HiresPass, ImageRequest, ResolvedHiresPass, ResolvedImageRequest
 from gesso.engine.edit.strength import planned_steps
 from gesso.engine.facts import ModelFacts, facts_for
 from gesso.engine.hires.upscalers import LANCZOS, LATENT, UPSCALERS, upscaler_named
-from gesso.engine.samplers.table import check_steps, resolve_sampler
+from gesso.engine.samplers.table import (
+    DEFAULT,
+    SAMPLERS,
+    check_steps,
+    resolve_chance,
+    resolve_sampler,
+    takes_chance,
+)
 from gesso.models.tasks import Task
 
 USUAL_SCALE = 2.0
@@ -25,12 +36,13 @@ def resolve_hires(
     steps: int,
     sampler: tuple[str, str],
     guidance: float,
+    chance: Chance,
 ) -> ResolvedHiresPass | None:
     """The second pass of a request, if it asks for one.
 
     Args:
         facts: of the model as it makes pictures from text.
-        size_px, steps, sampler, guidance: of the first pass; the sampler with its schedule.
+        size_px, steps, sampler, guidance, chance: of the first pass; the sampler with its schedule.
 
     Raises:
         InputError: it cannot be made, or not with this model.
@@ -70,7 +82,27 @@ def resolve_hires(
         guidance=own,
         prompt=hires.prompt,
         negative_prompt=hires.negative_prompt,
+        chance=chance if named[0] == sampler[0] else _own_chance(request, named[0], flow=facts.flow),
     )
+
+
+def idle_chance(request: ImageRequest, resolved: ResolvedImageRequest) -> Iterator[str]:
+    """What the request says of chance and the sampler of the second pass does not take, a line each."""
+    hires = resolved.hires
+    if hires is None or hires.chance is None:
+        return
+    for field in fields(Chance):
+        said = getattr(request, field.name)
+        if said not in (None, field.default) and getattr(hires.chance, field.name) != said:
+            yield f"`{field.name}` has no effect on sampler `{hires.sampler}` of the second pass"
+
+
+def _own_chance(request: ImageRequest, sampler: str, *, flow: bool) -> Chance:
+    """Of another sampler than that of the first pass: what the request says and it takes, else its own."""
+    form = SAMPLERS[sampler].form(flow=flow) if sampler != DEFAULT else None
+    names = [field.name for field in fields(Chance) if takes_chance(form, field.name)]
+    said = {name: value for name in names if (value := getattr(request, name)) is not None}
+    return resolve_chance(sampler, Chance(**said), frozenset(), flow=flow)
 
 
 def _check_numbers(hires: HiresPass) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from gesso.core.chance import Chance
 from gesso.core.errors import InputError
 from gesso.core.registry import load_dotted
 from gesso.engine.samplers.table import (
@@ -20,7 +21,6 @@ from gesso.engine.samplers.table import (
     DEFAULT,
     SAMPLERS,
     SCHEDULES,
-    Chance,
     Form,
     is_flow,
     names_for,
