@@ -14,10 +14,10 @@ def planned_steps(made: int, strength: float) -> int:
 
 
 def strength_making(made: int, planned: int, *, near: float, flow: bool) -> float:
-    """The strength at which a pipeline makes the last `made` of `planned` steps; `near` itself if that does."""
+    """The strength at which a pipeline makes the last `made` of `planned` steps; `near` if that does, or none."""
     half = -0.5 if flow else 0.5  # away from where the rounding of a pipeline turns
     shares = (near, made / planned, (made + half) / planned)
-    return next(share for share in shares if steps_made(planned, share, flow=flow) == made)
+    return next((share for share in shares if steps_made(planned, share, flow=flow) == made), near)
 
 
 def as_counted(resolved: ResolvedImageRequest, *, flow: bool) -> ResolvedImageRequest:
