@@ -94,11 +94,12 @@ def test_a_photo_with_a_profile_is_turned_too(tmp_path: Path) -> None:
     assert read_source(str(tmp_path / "photo.jpg")).image.size == (80, 40)
 
 
-def test_the_bytes_of_a_picture_in_srgb_stay(tmp_path: Path) -> None:
+def test_the_bytes_of_a_picture_in_srgb_stay(tmp_path: Path, effect: Effect) -> None:
     values = np.random.default_rng(0).integers(0, 256, (64, 64, 3)).astype(np.uint8)
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     Image.fromarray(values).save(tmp_path / "usual.png", icc_profile=profile)
-    assert np.array_equal(np.asarray(read_source(str(tmp_path / "usual.png")).image), values)
+    changed = np.asarray(read_source(str(tmp_path / "usual.png")).image) != values
+    effect("A picture whose profile is sRGB's: values that reading it changes", int(changed.sum()), most=0, on="files")
 
 
 @pytest.mark.rough(
