@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from gesso.core.errors import InputError, UnknownNameError
 from gesso.engine.prompt.choices import Option, parse_template, written
-from gesso.engine.prompt.choosing import check_names, choose
+from gesso.engine.prompt.choosing import Chooser, Values, check_names
 from gesso.engine.texts.styles import Styles, styled
 from gesso.engine.texts.wildcards import Wildcards
 
@@ -23,6 +23,11 @@ def values(name: str) -> list[Option]:
     if name not in LISTS:
         raise UnknownNameError("wildcard", name, sorted(LISTS))
     return [Option("", parse_template(value)) for value in LISTS[name]]
+
+
+def choose(text: str, values: Values, *, seed: int, what: str, unescape: bool) -> str:
+    """One text of the dynamic prompt `text`."""
+    return Chooser(values, seed=seed, what=what, unescape=unescape).text(parse_template(text))
 
 
 def chosen(text: str, seeds: int = 60, unescape: bool = False) -> Counter[str]:

@@ -67,12 +67,10 @@ def _again(picture: Path, asked: dict[str, Any], settings: Settings) -> ImageReq
     if recipe is None:
         problem = found.problem or "nothing of it is understood"
         raise InputError(f"`{picture}` cannot be made again: {problem}", hint="give a prompt instead of `--from`")
+    from gesso.cli.models import open_store
     from gesso.engine.foreign.fitting import fitted
-    from gesso.models.store import ModelStore
-    from gesso.primer import weights_folder
 
-    store = ModelStore(settings, bundled={"primer": weights_folder()})
-    recipe = fitted(recipe, store, asked, usual=settings.model)
+    recipe = fitted(recipe, open_store(settings), asked, usual=settings.model)
     asked = checked(asked, recipe.fields)
     warnings = recipe.warnings()
     for line in warnings[:MOST_WARNINGS]:

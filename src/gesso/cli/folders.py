@@ -64,9 +64,7 @@ def run_folder(
     told: list[dict[str, Any]] = []
     failed: dict[str, GessoError] = {}
     with Studio(settings) as studio:
-        handles: list[Handle] = []
-        for request in _usable(requests, studio, failed):
-            handles.append(studio.submit(request))
+        handles = _submitted(requests, studio, failed)
         try:
             for handle in handles:
                 album, source = Album(out, settings), str(handle.asked.image)
@@ -118,16 +116,14 @@ def _with_model(requests: list["ImageRequest"], settings: "Settings", fetched: F
     return [request.model_copy(update={"model": found.model, "refiner": found.refiner}) for request in requests]
 
 
-def _usable(requests: list["ImageRequest"], studio: "Studio", failed: dict[str, GessoError]) -> list["ImageRequest"]:
+def _submitted(requests: list["ImageRequest"], studio: "Studio", failed: dict[str, GessoError]) -> list["Handle"]:
     """Those that can be made; the others are entered in `failed`. Raises what is wrong with the first if all are."""
-    usable: list[ImageRequest] = []
+    handles: list[Handle] = []
     for request in requests:
         try:
-            studio.resolve(request)
+            handles.append(studio.submit(request))
         except GessoError as error:
             failed[str(request.image)] = error
-        else:
-            usable.append(request)
-    if not usable:
+    if not handles:
         raise next(iter(failed.values()))
-    return usable
+    return handles

@@ -68,6 +68,10 @@ class CallLayout:
         # By its `ndim`, because `isinstance` would make everybody import torch who asks which classes merge.
         return hasattr(value, "ndim") and ((place := self.at(path)).rows or place.timestep)
 
+    def has_each_row(self, path: str, value: Any, count: int) -> bool:
+        """Whether `value`, as a pipeline gives it, has an item for each of the `count` rows of its call."""
+        return self.has_rows(path, value) and getattr(value, "ndim", 1) > 0 and len(value) == count
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Place:

@@ -15,6 +15,9 @@ from gesso.core.chance import Chance
 from gesso.core.errors import InputError
 
 MAX_PROMPT_CHARACTERS = 20_000
+MAX_STEPS = 10_000
+MAX_SIDE_PX = 16_384
+LEAST_STRENGTH = 0.01
 MAX_SEED = 2**32 - 1
 """Seeds fit 32 bits, as in every other studio, so that a seed can be carried over."""
 

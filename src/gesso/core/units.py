@@ -27,3 +27,8 @@ def parse_size(text: str) -> tuple[int, int]:
     if match is None:
         raise ValueError(f"not a size: `{text}`; write it as `WIDTHxHEIGHT`, for example `512x512`")
     return int(match[1]), int(match[2])
+
+
+def nearest_multiple(value: float, of: int) -> int:
+    """The multiple of `of` that is nearest to `value`, and not 0."""
+    return max(of, round(value / of) * of)

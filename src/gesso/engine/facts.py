@@ -119,13 +119,18 @@ class ModelFacts:
         """Whether the pipeline makes a second pass without the prompt; of distilled networks see `distilled`."""
         if not self.distilled:
             return guidance > self.guided_above
-        scale = arguments.get("true_cfg_scale", 1.0)
-        return isinstance(scale, int | float) and scale > 1 and bool(negative_prompt)
+        return has_true_guidance(arguments) and bool(negative_prompt)
 
     @property
     def accepts(self) -> frozenset[str]:
         """Names of the arguments that the pipeline takes."""
         return frozenset(self.arguments)
+
+
+def has_true_guidance(arguments: Mapping[str, Any]) -> bool:
+    """Whether arguments of a pipeline ask a distilled network for guidance by a second pass."""
+    scale = arguments.get("true_cfg_scale", 1.0)
+    return isinstance(scale, int | float) and scale > 1
 
 
 def facts_for(facts: ModelFacts, task: Task) -> ModelFacts:

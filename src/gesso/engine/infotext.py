@@ -33,6 +33,8 @@ _JSON = ('"', "[", "{")
 _MOST_BROKEN = 50
 """Values that begin as JSON and are none cost the length of the line each; after so many nothing is taken for JSON."""
 _FIRST_PAIR = "Steps: "
+DENOISING = "Denoising strength"
+"""How much may change of what a pass begins with."""
 SDNEXT = "SD.Next"
 """What it calls itself, under `App`."""
 _TEMPLATES = frozenset({"Template", "Negative template", "Negative Template"})
@@ -82,7 +84,7 @@ def write(recipe: Recipe) -> str:
         **_vae_pairs(resolved),
         "Variation seed": variation and variation.variation_seed,
         "Variation seed strength": variation and variation.variation_strength,
-        "Denoising strength": _denoising(resolved),
+        DENOISING: _denoising(resolved),
         "Clip skip": resolved.clip_skip if resolved.clip_skip > 1 else None,
         **_chance_pairs(resolved),
         "ENSD": resolved.eta_seed_offset or None,

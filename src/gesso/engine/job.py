@@ -248,12 +248,7 @@ class Job:
         if not own and (found := model.texts.find(key)) is not None:
             text.trace = found.trace
             return found.conditioning
-        try:
-            with entered(scope), scope.turn, torch.no_grad():
-                made = conditioning(model, resolved, inversions)
-                scope.settle()
-        finally:
-            model.worker.leave(scope)
+        made = _conditioned(model, resolved, scope, inversions)
         if model.facts.own_conditioning and (resolved.exact or text.trace.alone()):
             model.texts.keep(key, RememberedText(conditioning=made, trace=text.trace), size_bytes=made.size_bytes)
         return made
@@ -294,13 +289,7 @@ class Job:
         made_before: int,
     ) -> Conditioning:
         text.trace = scope.trace = TraceRecorder(before=text.trace)  # that of the first text may be remembered
-        try:
-            with entered(scope), scope.turn, torch.no_grad():
-                made = conditioning(model, resolved, inversions, made=made_before)
-                scope.settle()
-        finally:
-            model.worker.leave(scope)
-        return made
+        return _conditioned(model, resolved, scope, inversions, made_before=made_before)
 
     def _scope(
         self, model: HostedModel, text: TextOfPictures, adapters: AppliedAdapters, index: int, *, trace: TraceRecorder
@@ -453,6 +442,24 @@ class Job:
                 self.handle.publish(_ending(error))
                 self.handle.finish(None, error)
         self.studio.forget(self.handle)
+
+
+def _conditioned(
+    model: HostedModel,
+    resolved: ResolvedImageRequest,
+    scope: ImageScope,
+    inversions: AppliedInversions,
+    *,
+    made_before: int = 0,
+) -> Conditioning:
+    """A text, read now by the text encoders of a model."""
+    try:
+        with entered(scope), scope.turn, torch.no_grad():
+            made = conditioning(model, resolved, inversions, made=made_before)
+            scope.settle()
+    finally:
+        model.worker.leave(scope)
+    return made
 
 
 def _last_pass(resolved: ResolvedImageRequest, *, flow: bool) -> tuple[ResolvedImageRequest, int]:

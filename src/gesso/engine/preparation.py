@@ -74,13 +74,13 @@ def texts_of(resolved: ResolvedImageRequest, indices: list[int]) -> dict[int, Te
     if not resolved.words:
         text = TextOfPictures(resolved=resolved, name="conditioning", users=len(indices))
         return dict.fromkeys(indices, text)
-    firsts: dict[object, int] = {}
+    firsts: dict[str, int] = {}
     found: dict[int, TextOfPictures] = {}
     texts: dict[int, TextOfPictures] = {}
-    for index, words in enumerate(resolved.words):
-        firsts.setdefault(words.model_dump_json(), index)
+    # Of each picture the first that reads the same, also where a journal has that one already: it gives the name.
+    alike = [firsts.setdefault(words.model_dump_json(), index) for index, words in enumerate(resolved.words)]
     for index in indices:
-        first = firsts[resolved.words[index].model_dump_json()]
+        first = alike[index]
         if first not in texts:
             texts[first] = TextOfPictures(resolved=resolved.read_by(first), name=f"conditioning-{first:05d}")
         texts[first].users += 1

@@ -13,8 +13,11 @@ from types import MappingProxyType
 from gesso.core.chance import Chance
 from gesso.core.errors import DeviceError, InputError
 from gesso.core.requests import (
+    LEAST_STRENGTH,
     MAX_PROMPT_CHARACTERS,
     MAX_SEED,
+    MAX_SIDE_PX,
+    MAX_STEPS,
     ImageRequest,
     NoiseSource,
     Precision,
@@ -25,18 +28,12 @@ from gesso.core.requests import (
     Weighting,
 )
 from gesso.core.settings import Settings
+from gesso.core.units import nearest_multiple
 from gesso.devices.base import Device
 from gesso.engine.adapter_files import AdapterFacts
 from gesso.engine.arguments import broken_character, check_arguments
-from gesso.engine.edit.checks import (
-    LEAST_STRENGTH,
-    GivenPictures,
-    check_edit,
-    decided,
-    facts_of_task,
-    usual_size,
-)
-from gesso.engine.facts import OTHER, ModelFacts
+from gesso.engine.edit.checks import GivenPictures, check_edit, decided, facts_of_task, usual_size
+from gesso.engine.facts import OTHER, ModelFacts, has_true_guidance
 from gesso.engine.guidance.checks import check_guidance
 from gesso.engine.hires.checks import resolve_hires
 from gesso.engine.inversion_checks import resolve_embeddings
@@ -49,9 +46,7 @@ from gesso.models.bases.fitting import check_adapter
 from gesso.models.families import Reads
 from gesso.models.single_files.tiny import DECODER, ENCODER
 
-MAX_STEPS = 10_000
 MAX_COUNT = 100_000
-MAX_SIDE_PX = 16_384
 MAX_PRIORITY = 100
 MAX_CHURN = 10_000
 """Above every noise level that there is; more churn than steps is cut off by the sampler itself."""
@@ -389,14 +384,12 @@ def _check_arguments(request: ImageRequest, facts: ModelFacts) -> None:
 def _check_negative_prompt(request: ImageRequest, facts: ModelFacts) -> None:
     if not facts.takes_negative_prompt:
         raise InputError(f"`{facts.name}` ({facts.pipeline}) does not take a negative prompt", hint="leave it out")
-    if facts.distilled:
-        scale = request.arguments.get("true_cfg_scale", 1.0)
-        if not isinstance(scale, int | float) or scale <= 1:
-            otherwise = "add the argument `true_cfg_scale` above 1 (twice the time), or "
-            raise InputError(
-                f"A negative prompt has no effect on `{facts.name}`, whose guidance is distilled",
-                hint=f"{otherwise if 'true_cfg_scale' in facts.accepts else ''}leave the negative prompt out",
-            )
+    if facts.distilled and not has_true_guidance(request.arguments):
+        otherwise = "add the argument `true_cfg_scale` above 1 (twice the time), or "
+        raise InputError(
+            f"A negative prompt has no effect on `{facts.name}`, whose guidance is distilled",
+            hint=f"{otherwise if 'true_cfg_scale' in facts.accepts else ''}leave the negative prompt out",
+        )
 
 
 def _chance(request: ImageRequest, facts: ModelFacts, sampler: str) -> Chance:
@@ -419,7 +412,7 @@ def _size(request: ImageRequest, facts: ModelFacts, given: GivenPictures | None)
         if not 1 <= side <= MAX_SIDE_PX:
             raise InputError(f"Asked for a {name} of {side} px", hint=f"sides are {multiple} to {MAX_SIDE_PX} px")
     if width % multiple or height % multiple:
-        near_width, near_height = (max(multiple, round(side / multiple) * multiple) for side in (width, height))
+        near_width, near_height = (nearest_multiple(side, multiple) for side in (width, height))
         raise InputError(
             f"Asked for {width}x{height}, `{facts.name}` makes sides that are multiples of {multiple}",
             hint=f"nearest: {near_width}x{near_height}",

@@ -111,6 +111,14 @@ def hidden_layer(states: tuple[torch.Tensor, ...], *, clip_skip: int, usual: int
     return states[-(clip_skip + usual - 1)]
 
 
+def refuse_clip_skip(clip_skip: int) -> None:
+    """Raises `InputError` for any clip skip but 1: no hidden layer of CLIP is read."""
+    if clip_skip != 1:
+        raise InputError(
+            f"Clip skip {clip_skip} was asked of a model that reads no hidden states of CLIP", hint="use 1"
+        )
+
+
 PROMPT_EMBEDS, POOLED, MASK = "prompt_embeds", "pooled_prompt_embeds", "prompt_embeds_mask"
 """What pipelines call what text encoders make; of the negative prompt with `negative_` before it."""
 

@@ -28,14 +28,6 @@ _SOMETHING = "\ue000"
 """Stands for the prompt when it is looked for in a template; nobody writes it."""
 
 
-def refuse_clip_skip(clip_skip: int) -> None:
-    """Raises `InputError` for any clip skip but 1: there is no CLIP."""
-    if clip_skip != 1:
-        raise InputError(
-            f"Clip skip {clip_skip} was asked of a model that reads no hidden states of CLIP", hint="use 1"
-        )
-
-
 @dataclass(frozen=True, kw_only=True)
 class Turn:
     """What a person says, in pieces, and what it is called in messages."""

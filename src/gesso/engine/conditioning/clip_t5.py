@@ -1,7 +1,6 @@
 """Conditioning by T5, with CLIP for the summary: Flux.1."""
 
-from gesso.core.errors import InputError
-from gesso.engine.conditioning.base import Encoded, TextModel, reader
+from gesso.engine.conditioning.base import Encoded, TextModel, reader, refuse_clip_skip
 from gesso.engine.conditioning.chunks import weighted_rows
 from gesso.engine.conditioning.t5 import encode_t5
 from gesso.engine.conditioning.texts import Texts, joined
@@ -18,10 +17,7 @@ def encode_texts(model: TextModel, texts: Texts, *, clip_skip: int) -> Encoded:
     Raises:
         InputError: a clip skip; no hidden state of CLIP is read here.
     """
-    if clip_skip != 1:
-        raise InputError(
-            f"Clip skip {clip_skip} was asked of a model that reads no hidden states of CLIP", hint="use 1"
-        )
+    refuse_clip_skip(clip_skip)
     tokenizer, encoder = reader(model)
     (rows,) = weighted_rows([(tokenizer, encoder)], joined(texts.groups), texts.dialect)
     first = rows.ids[:: rows.chunks]  # [B, P]

@@ -7,12 +7,11 @@ import torch
 from diffusers.pipelines.flux2.system_messages import SYSTEM_MESSAGE
 
 from gesso.core.requests import Weighting
-from gesso.engine.conditioning.base import Encoded, TextModel, reader
+from gesso.engine.conditioning.base import Encoded, TextModel, reader, refuse_clip_skip
 from gesso.engine.conditioning.chat import (
     Conversation,
     Turn,
     hidden_states,
-    refuse_clip_skip,
     side_by_side,
     tokens,
     turns,

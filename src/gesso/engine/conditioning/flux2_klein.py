@@ -3,12 +3,11 @@
 import torch
 
 from gesso.core.requests import Weighting
-from gesso.engine.conditioning.base import Encoded, TextModel, reader
+from gesso.engine.conditioning.base import Encoded, TextModel, reader, refuse_clip_skip
 from gesso.engine.conditioning.chat import (
     Conversation,
     Turn,
     hidden_states,
-    refuse_clip_skip,
     side_by_side,
     tokens,
     turns,

@@ -203,9 +203,7 @@ class PromptSteering:
             values = [self.texts[row.text][path] for row in rows] if path in self.texts[0] else None
             if values is not None:
                 return _joined(values)
-            if not layout.has_rows(path, leaf) or getattr(leaf, "ndim", 1) == 0 or len(leaf) != asked:
-                return leaf
-            if like == list(range(asked)):
+            if not layout.has_each_row(path, leaf, asked) or like == list(range(asked)):
                 return leaf
             return [leaf[index] for index in like] if isinstance(leaf, list) else leaf[like]
 

@@ -3,13 +3,21 @@
 import torch
 
 from gesso.core.requests import Weighting
-from gesso.engine.conditioning.base import MASK, PROMPT_EMBEDS, Encoded, TextModel, Value, reader, ready
+from gesso.engine.conditioning.base import (
+    MASK,
+    PROMPT_EMBEDS,
+    Encoded,
+    TextModel,
+    Value,
+    reader,
+    ready,
+    refuse_clip_skip,
+)
 from gesso.engine.conditioning.chat import (
     NEGATIVE,
     Conversation,
     Turn,
     hidden_states,
-    refuse_clip_skip,
     tokens,
     turns,
 )

@@ -3,8 +3,8 @@
 import torch
 
 from gesso.core.requests import Weighting
-from gesso.engine.conditioning.base import PROMPT_EMBEDS, Encoded, TextModel, reader
-from gesso.engine.conditioning.chat import Conversation, Turn, hidden_states, refuse_clip_skip, tokens, turns
+from gesso.engine.conditioning.base import PROMPT_EMBEDS, Encoded, TextModel, reader, refuse_clip_skip
+from gesso.engine.conditioning.chat import Conversation, Turn, hidden_states, tokens, turns
 from gesso.engine.conditioning.texts import Texts
 
 LONGEST = 512

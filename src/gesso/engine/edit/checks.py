@@ -5,17 +5,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from gesso.core.errors import InputError
-from gesso.core.requests import Fill, ImageRequest, Inpaint, Outpaint, Resize, ResolvedInpaint
+from gesso.core.requests import MAX_SIDE_PX, Fill, ImageRequest, Inpaint, Outpaint, Resize, ResolvedInpaint
+from gesso.core.units import nearest_multiple
 from gesso.engine.edit.canvas import NOTHING, NOTHING_HINT, painted_over
 from gesso.engine.edit.source import SourcePicture, read_mask, read_source
 from gesso.engine.edit.strength import steps_made
 from gesso.engine.facts import ModelFacts, facts_for
 from gesso.models.tasks import Task
 
-LEAST_STRENGTH = 0.01
 MAX_BLUR_PX = 256
 MAX_PADDING_PX = 4096
-MAX_SIDE_PX = 16_384
 USUAL_PADDING_PX = Inpaint.model_fields["padding"].default
 _USUAL_STRENGTH = 0.75
 _USUAL_STRENGTH_UNDER_MASK = 1.0
@@ -195,7 +194,7 @@ def usual_size(request: ImageRequest, facts: ModelFacts, given: GivenPictures | 
     scale = 1.0
     multiple = facts.size_multiple_px
     if added is not None:
-        usual = _rounded(width, multiple), _rounded(height, multiple)
+        usual = nearest_multiple(width, multiple), nearest_multiple(height, multiple)
         if (request.width or usual[0], request.height or usual[1]) != usual:
             raise InputError(
                 "A size and an outpaint were asked for: the size is that of the picture and what is added",
@@ -205,11 +204,7 @@ def usual_size(request: ImageRequest, facts: ModelFacts, given: GivenPictures | 
         scale = request.width / width
     elif request.height is not None and request.width is None:
         scale = request.height / height
-    return _rounded(width * scale, multiple), _rounded(height * scale, multiple)
-
-
-def _rounded(side: float, multiple: int) -> int:
-    return max(multiple, round(side / multiple) * multiple)
+    return nearest_multiple(width * scale, multiple), nearest_multiple(height * scale, multiple)
 
 
 def decided(request: ImageRequest, given: GivenPictures | None) -> dict[str, Any]:

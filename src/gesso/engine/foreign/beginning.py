@@ -7,14 +7,13 @@ from types import MappingProxyType
 from typing import Any
 
 from gesso.core.merging import given_fields
-from gesso.core.requests import Fill
-from gesso.engine.edit.checks import LEAST_STRENGTH, MAX_BLUR_PX, MAX_PADDING_PX
+from gesso.core.requests import LEAST_STRENGTH, Fill
+from gesso.engine.edit.checks import MAX_BLUR_PX, MAX_PADDING_PX
 from gesso.engine.edit.strength import planned_steps, strength_making
 from gesso.engine.foreign.comfyui.levels import DENOISE
 from gesso.engine.foreign.numbers import between, number, whole
-from gesso.engine.foreign.pairs import DENOISING
 from gesso.engine.foreign.values import ForeignRecipe, LeftOut, Program
-from gesso.engine.infotext import FILLS
+from gesso.engine.infotext import DENOISING, FILLS
 
 _PICTURE = re.compile(r"(LoadImage|VAEEncode) #|Init image")
 """Names of what is the picture that another began with."""

@@ -8,7 +8,7 @@ from gesso.core.chance import Chance
 from gesso.core.errors import GessoError
 from gesso.core.merging import given_fields
 from gesso.core.requests import ResolvedHiresPass
-from gesso.engine.facts import ModelFacts, facts_of
+from gesso.engine.facts import ModelFacts, facts_of, has_true_guidance
 from gesso.engine.foreign.beginning import with_beginning
 from gesso.engine.foreign.here import with_model, with_networks, with_refiner
 from gesso.engine.foreign.values import ForeignRecipe, Program
@@ -170,7 +170,7 @@ def _tiling(recipe: ForeignRecipe, facts: ModelFacts) -> ForeignRecipe:
 def _negative(recipe: ForeignRecipe, facts: ModelFacts) -> ForeignRecipe:
     if not recipe.fields.get("negative_prompt"):
         return recipe
-    second = recipe.fields.get("arguments", {}).get("true_cfg_scale", 1.0) > 1
+    second = has_true_guidance(recipe.fields.get("arguments", {}))
     if not facts.takes_negative_prompt or (facts.distilled and not second):
         return recipe.without("negative_prompt", why=f"it has no effect on `{facts.name}`")
     return recipe

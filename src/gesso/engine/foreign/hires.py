@@ -7,15 +7,16 @@ from types import MappingProxyType
 from typing import Any
 
 from gesso.core.errors import UnknownNameError
-from gesso.engine.foreign.numbers import LATENT_PX, MAX_STEPS, between, number, whole
+from gesso.core.requests import LEAST_STRENGTH, MAX_STEPS
+from gesso.engine.foreign.numbers import LATENT_PX, between, number, whole
 from gesso.engine.foreign.numbers import size as parse_size
 from gesso.engine.foreign.samplers import of_automatic1111
 from gesso.engine.foreign.values import Ledger
 from gesso.engine.hires.upscalers import LANCZOS, upscaler_named
+from gesso.engine.infotext import DENOISING
 
 _MARKS = ("Hires upscale", "Hires resize", "Hires upscaler")
 """One of these is written where there is a second pass."""
-_STRENGTH = "Denoising strength"
 _NETWORK = re.compile(r"<(?:lora|lyco):[^>]+>")
 _SAME = frozenset({"use same sampler", "use same scheduler", "use same checkpoint", "use same choices", "built-in"})
 
@@ -38,7 +39,7 @@ def carry_hires(pairs: dict[str, str], ledger: Ledger) -> None:
         return
     second = _Pass(ledger)
     size = pairs.get("Size", "")
-    for key in [key for key in pairs if key.startswith("Hires ") or key == _STRENGTH]:
+    for key in [key for key in pairs if key.startswith("Hires ") or key == DENOISING]:
         value = pairs.pop(key)
         rule = _RULES.get(key)
         if value.lower() in _SAME or (key, value) in {("Hires steps", "0"), ("Hires resize", "0x0")}:
@@ -117,7 +118,7 @@ _RULES: Mapping[str, _Rule] = MappingProxyType(
         "Hires resize": _resize,
         "Hires upscaler": _upscaler,
         "Hires steps": _is("steps", between(whole, 1, MAX_STEPS)),
-        _STRENGTH: _is("strength", between(number, 0.01, 1)),
+        DENOISING: _is("strength", between(number, LEAST_STRENGTH, 1)),
         "Hires sampler": _sampler,
         "Hires schedule type": _schedule,
         "Hires CFG Scale": _is("guidance", between(number, 0, 1000)),

@@ -9,7 +9,6 @@ from gesso.core.requests import MAX_SEED
 
 Reader = Callable[[str], Any]
 
-MAX_STEPS = 10_000
 LATENT_PX = 8
 """Pixels of a latent; the programs round sizes down to whole ones."""
 

@@ -31,7 +31,7 @@ class Origin:
 def origin_of(pairs: Mapping[str, str]) -> Origin:
     """The program, by what it calls itself; AUTOMATIC1111 has not always done so."""
     version = pairs.get("Version")
-    if pairs.get("App") == "SD.Next":
+    if pairs.get("App") == Program.SDNEXT:
         return Origin(program=Program.SDNEXT, version=version)
     if version is None:
         app = pairs.get("App")

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from gesso.core.requests import MAX_SEED, NoiseSource, PromptDialect, Weighting
+from gesso.core.requests import MAX_SEED, MAX_STEPS, NoiseSource, PromptDialect, Weighting
 from gesso.engine.foreign.hires import carry_hires
-from gesso.engine.foreign.numbers import LATENT_PX, MAX_STEPS, Reader, between, flag, number, seed, size, whole
+from gesso.engine.foreign.numbers import LATENT_PX, Reader, between, flag, number, seed, size, whole
 from gesso.engine.foreign.origin import Origin
 from gesso.engine.foreign.refiner import carry_refiner
 from gesso.engine.foreign.samplers import of_automatic1111
 from gesso.engine.foreign.values import BEGUN, MASKED, Ledger, NamedModel, Program
-from gesso.engine.infotext import EMPHASIS, TILINGS, Infotext
+from gesso.engine.infotext import DENOISING, EMPHASIS, TILINGS, Infotext
 
 _WEIGHTED = re.compile(r"(?<!\\)[(\[]")
 
@@ -51,6 +51,11 @@ def carry_prompts(text: Infotext, ledger: Ledger) -> None:
     ledger.carry("Prompt", text.prompt, prompt=text.prompt)
     if text.negative_prompt:
         ledger.carry("Negative prompt", text.negative_prompt, negative_prompt=text.negative_prompt)
+
+
+def has_weights(text: Infotext) -> bool:
+    """Whether a bracket of the two prompts may give a weight."""
+    return bool(_WEIGHTED.search(f"{text.prompt}\n{text.negative_prompt}"))
 
 
 def named_model(pairs: Mapping[str, str]) -> NamedModel | None:
@@ -123,7 +128,7 @@ def _imply(pairs: Mapping[str, str], text: Infotext, origin: Origin, ledger: Led
         if "RNG" not in pairs:
             ledger.imply("RNG", "GPU", origin.note, noise_source=NoiseSource.NV)
         ledger.imply("prompt language", "AUTOMATIC1111's", dialect=PromptDialect.A1111)
-        if "Emphasis" not in pairs and _WEIGHTED.search(f"{text.prompt}\n{text.negative_prompt}"):
+        if "Emphasis" not in pairs and has_weights(text):
             ledger.imply("Emphasis", "Original", weighting=Weighting.ORIGINAL)
     elif origin.program is Program.COMFYUI:  # a node that writes this text
         if "RNG" not in pairs:
@@ -256,7 +261,6 @@ _USUAL = frozenset(
 )
 """What is so anyway."""
 
-DENOISING = "Denoising strength"
 _WHY: tuple[tuple[str, str], ...] = (
     (r"ADetailer|Detailer|Face restoration|GFPGAN|CodeFormer", "faces are not worked over"),
     (r"ControlNet|T2I", "control pictures are not in the file"),

@@ -1,11 +1,10 @@
 """What SD.Next writes and means otherwise than AUTOMATIC1111."""
 
-import re
 from collections.abc import Mapping
 from types import MappingProxyType
 
 from gesso.core.requests import NoiseSource, PromptDialect, Weighting
-from gesso.engine.foreign.pairs import carry_pair, carry_prompts, named_model
+from gesso.engine.foreign.pairs import carry_pair, carry_prompts, has_weights, named_model
 from gesso.engine.foreign.samplers import of_sdnext
 from gesso.engine.foreign.values import Ledger, NamedModel
 from gesso.engine.infotext import Infotext
@@ -25,7 +24,6 @@ _DESCRIBING = frozenset(
         *("LoRA hashes", "LoRA", "Embeddings", "UNet", "Negative template"),
     }
 )
-_WEIGHTS = re.compile(r"(?<!\\)[(\[]")
 _GENERATOR = "it does not say whose numbers its noise is; a GPU's are its default"
 _COMPEL = "it does not say how weights were applied; its own way is taken, which differs for weights below 1"
 
@@ -72,10 +70,9 @@ def _carry_sampler(pairs: dict[str, str], ledger: Ledger) -> None:
 
 
 def _carry_parser(parser: str, text: Infotext, ledger: Ledger) -> None:
-    weighted = bool(_WEIGHTS.search(f"{text.prompt}\n{text.negative_prompt}"))
     match parser:
         case "native" | "Full parser":
-            note = _COMPEL if weighted else ""
+            note = _COMPEL if has_weights(text) else ""
             ledger.imply("Parser", "native", note, dialect=PromptDialect.A1111, weighting=Weighting.COMFYUI)
         case "a1111" | "A1111 parser":
             ledger.carry("Parser", parser, dialect=PromptDialect.A1111, weighting=Weighting.ORIGINAL)

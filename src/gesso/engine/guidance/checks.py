@@ -65,20 +65,15 @@ def _check_changed(request: ImageRequest, facts: ModelFacts, guidance: float, wo
 def _check_guided(request: ImageRequest, facts: ModelFacts, guidance: float, words: str) -> None:
     if facts.guided_calls is None:
         raise InputError(f"`{facts.name}` ({facts.pipeline}) does not take {words}", hint="leave it out")
+    if facts.guided(guidance, request.arguments, request.negative_prompt or ""):
+        return
     if facts.distilled:
-        scale = request.arguments.get("true_cfg_scale", 1.0)
-        if not isinstance(scale, int | float) or scale <= 1 or not request.negative_prompt:
-            raise InputError(
-                f"The guidance of `{facts.name}` is distilled, so {words} has no effect",
-                hint="leave it out"
-                + (
-                    ", or add a negative prompt and the argument `true_cfg_scale` above 1"
-                    if "true_cfg_scale" in facts.accepts
-                    else ""
-                ),
-            )
-    elif guidance <= facts.guided_above:
+        otherwise = ", or add a negative prompt and the argument `true_cfg_scale` above 1"
         raise InputError(
-            f"Guidance {guidance:g} is none, so {words} has no effect",
-            hint=f"use guidance above {facts.guided_above:g}, or leave it out",
+            f"The guidance of `{facts.name}` is distilled, so {words} has no effect",
+            hint=f"leave it out{otherwise if 'true_cfg_scale' in facts.accepts else ''}",
         )
+    raise InputError(
+        f"Guidance {guidance:g} is none, so {words} has no effect",
+        hint=f"use guidance above {facts.guided_above:g}, or leave it out",
+    )

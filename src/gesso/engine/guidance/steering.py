@@ -167,8 +167,7 @@ def _row(arguments: Mapping[str, Any], layout: CallLayout, place: int) -> dict[s
     """The call for one of the two rows."""
 
     def take(path: str, leaf: Any) -> Any:
-        has_rows = layout.has_rows(path, leaf) and getattr(leaf, "ndim", 1) > 0 and len(leaf) == 2
-        return leaf[place : place + 1] if has_rows else leaf
+        return leaf[place : place + 1] if layout.has_each_row(path, leaf, 2) else leaf
 
     return {name: mapped(value, take, name, whole=layout.listed) for name, value in arguments.items()}
 

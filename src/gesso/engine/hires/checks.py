@@ -5,7 +5,16 @@ from dataclasses import fields
 
 from gesso.core.chance import Chance
 from gesso.core.errors import InputError
-from gesso.core.requests import HiresPass, ImageRequest, ResolvedHiresPass, ResolvedImageRequest
+from gesso.core.requests import (
+    LEAST_STRENGTH,
+    MAX_SIDE_PX,
+    MAX_STEPS,
+    HiresPass,
+    ImageRequest,
+    ResolvedHiresPass,
+    ResolvedImageRequest,
+)
+from gesso.core.units import nearest_multiple
 from gesso.engine.edit.strength import planned_steps
 from gesso.engine.facts import ModelFacts, facts_for
 from gesso.engine.hires.upscalers import LANCZOS, LATENT, UPSCALERS, upscaler_named
@@ -22,8 +31,6 @@ from gesso.models.tasks import Task
 USUAL_SCALE = 2.0
 MAX_SCALE = 16
 USUAL_STRENGTH = 0.7
-MAX_SIDE_PX = 16_384
-MAX_STEPS = 10_000
 _CELLS = frozenset({"sd1", "sd2", "sdxl", "sd3"})
 """Families whose pipelines give their latents, and take them, as a picture of cells."""
 
@@ -109,7 +116,7 @@ def _check_numbers(hires: HiresPass) -> None:
     ranges = (
         ("scale", hires.scale, 1, MAX_SCALE),
         ("steps", hires.steps, 1, MAX_STEPS),
-        ("strength", hires.strength, 0.01, 1),
+        ("strength", hires.strength, LEAST_STRENGTH, 1),
         ("guidance", hires.guidance, 0, 1000),
     )
     for name, value, least, most in ranges:
@@ -128,7 +135,7 @@ def _size(hires: HiresPass, facts: ModelFacts, first_px: tuple[int, int]) -> tup
         scale = max(side / first for side, first in zip(asked, first_px, strict=True) if side is not None)
     multiple = facts.size_multiple_px
     width, height = (
-        max(multiple, round(first * scale / multiple) * multiple) if side is None else side
+        nearest_multiple(first * scale, multiple) if side is None else side
         for side, first in zip((hires.width, hires.height), first_px, strict=True)
     )
     words = f"a second pass of {width}x{height} px after one of {first_px[0]}x{first_px[1]}"
@@ -137,7 +144,7 @@ def _size(hires: HiresPass, facts: ModelFacts, first_px: tuple[int, int]) -> tup
     if width < first_px[0] or height < first_px[1]:
         raise InputError(f"Asked for {words}", hint="it is for larger pictures; `--size` sets the size of the first")
     if width % multiple or height % multiple:
-        near = "x".join(str(round(side / multiple) * multiple) for side in (width, height))
+        near = "x".join(str(nearest_multiple(side, multiple)) for side in (width, height))
         raise InputError(
             f"Asked for {words}, `{facts.name}` makes sides that are multiples of {multiple}", hint=f"nearest: {near}"
         )

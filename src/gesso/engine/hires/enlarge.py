@@ -6,9 +6,9 @@ from collections.abc import Callable
 from PIL import Image
 
 from gesso.core.errors import InputError
-from gesso.core.requests import PictureUse
+from gesso.core.requests import MAX_SIDE_PX, PictureUse
 from gesso.engine.edit.source import read_source
-from gesso.engine.hires.checks import MAX_SCALE, MAX_SIDE_PX, USUAL_SCALE
+from gesso.engine.hires.checks import MAX_SCALE, USUAL_SCALE
 from gesso.engine.hires.upscalers import LANCZOS, UPSCALERS, larger_picture, upscaler_named
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 from gesso.core.errors import InputError
 from gesso.core.requests import MAX_PROMPT_CHARACTERS
-from gesso.engine.prompt.choices import Choice, Literal, Option, Template, Wildcard, parse_template
+from gesso.engine.prompt.choices import Choice, Literal, Option, Template, Wildcard
 
 Values = Callable[[str], Sequence[Option]]
 """Name of a wildcard → its values; raises `UnknownNameError` where there is none of that name."""
@@ -127,8 +127,3 @@ def _only_wildcard(option: Option) -> str | None:
             return name
         case _:
             return None
-
-
-def choose(text: str, values: Values, *, seed: int, what: str, unescape: bool) -> str:
-    """One text of the dynamic prompt `text`; see `Chooser`."""
-    return Chooser(values, seed=seed, what=what, unescape=unescape).text(parse_template(text))

@@ -2,7 +2,7 @@
 time is that of reading the text."""
 
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 from lark import Lark, Token, Transformer
@@ -13,6 +13,7 @@ from gesso.engine.prompt.tree import Alternation, Break, Comment, Emphasis, Node
 from gesso.engine.prompt.tree import Text as Words
 
 
+@lru_cache(maxsize=256)  # one is read several times: for its networks, for its checks, for its steps
 def parse(text: str, dialect: PromptDialect, *, negative: bool = False) -> Prompt:
     """The syntax tree of a prompt; `str` of it is `text`.
 

@@ -39,14 +39,34 @@ def files_below(place: Path, suffixes: Sequence[str]) -> Iterator[tuple[str, Pat
 
 
 class ReadFiles(Generic[T]):
-    """Files read by `read`, each again only when it has changed. What broke them is kept too."""
+    """The files of some places, each read again only when it has changed. What broke them is kept too.
 
-    def __init__(self, read: Callable[[str, Path], T]) -> None:
+    Args:
+        places: files, and folders of such, in order.
+        read: is given the name of a file, see `files_below`, and its path.
+    """
+
+    def __init__(self, places: Sequence[Path], suffixes: Sequence[str], read: Callable[[str, Path], T]) -> None:
+        self._places = tuple(places)
+        self._suffixes = suffixes
         self._read = read
         self._known: dict[tuple[str, Path], tuple[tuple[int, int], T | str]] = {}
 
-    def get(self, name: str, path: Path) -> T | str:
-        """What is in the file, or why it cannot be read."""
+    def now(self) -> tuple[list[tuple[Path, T]], dict[Path, str]]:
+        """What is in each file, in the order of the places (one in two of them is there twice, under two names); and of
+        those that cannot be read, why."""
+        whole: list[tuple[Path, T]] = []
+        broken: dict[Path, str] = {}
+        for place in self._places:
+            for name, path in files_below(place, self._suffixes):
+                found = self._get(name, path)
+                if isinstance(found, str):
+                    broken[path] = found
+                else:
+                    whole.append((path, found))
+        return whole, broken
+
+    def _get(self, name: str, path: Path) -> T | str:
         try:
             status = path.stat()
         except OSError as error:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from gesso.core.errors import UnknownNameError
-from gesso.engine.texts.lists import STRUCTURED, BrokenFileError, ReadFiles, files_below, structure_of, text_of
+from gesso.engine.texts.lists import STRUCTURED, BrokenFileError, ReadFiles, structure_of, text_of
 
 _PLACE = "{prompt}"
 _SUFFIXES = (".csv", *STRUCTURED)
@@ -37,21 +37,19 @@ class Styles:
 
     def __init__(self, places: Sequence[Path]) -> None:
         self._places = tuple(places)
-        self._files = ReadFiles[tuple[Style, ...]](_read)
+        self._files = ReadFiles[tuple[Style, ...]](self._places, _SUFFIXES, _read)
 
     def all(self) -> dict[str, Style]:
         """All of them, by name."""
         found: dict[str, Style] = {}
-        for name, path in self._paths():
-            styles = self._files.get(name, path)
-            for style in styles if not isinstance(styles, str) else ():
+        for _, styles in self._files.now()[0]:
+            for style in styles:
                 found.setdefault(style.name, style)
         return found
 
     def broken(self) -> dict[Path, str]:
         """Files that cannot be read, and why."""
-        found = {path: self._files.get(name, path) for name, path in self._paths()}
-        return {path: reason for path, reason in found.items() if isinstance(reason, str)}
+        return self._files.now()[1]
 
     def named(self, names: Sequence[str]) -> list[Style]:
         """The styles of these names. Raises `UnknownNameError`."""
@@ -69,10 +67,6 @@ class Styles:
             return f"`{path}` could not be read: {reason}"
         places = ", ".join(f"`{place}`" for place in self._places) or "no file"
         return None if known else f"there are no styles in {places}"
-
-    def _paths(self) -> Iterator[tuple[str, Path]]:
-        for place in self._places:
-            yield from files_below(place, _SUFFIXES)
 
 
 def styled(text: str, styles: Sequence[str]) -> str:

@@ -18,7 +18,7 @@ from typing import Any, cast
 
 from gesso.core.errors import InputError, UnknownNameError
 from gesso.engine.prompt.choices import Option, parse_template
-from gesso.engine.texts.lists import STRUCTURED, ReadFiles, files_below, structure_of, text_of
+from gesso.engine.texts.lists import STRUCTURED, ReadFiles, structure_of, text_of
 
 _SHARE = re.compile(r"\s*(?:\d+(?:\.\d*)?|\.\d+)::")
 _SUFFIXES = (".txt", *STRUCTURED)
@@ -39,29 +39,28 @@ class Wildcards:
 
     def __init__(self, folders: Sequence[Path]) -> None:
         self._folders = tuple(folders)
-        self._files = ReadFiles[_Lists](_read)
+        self._files = ReadFiles[_Lists](self._folders, _SUFFIXES, _read)
 
     def lists(self) -> dict[str, WildcardList]:
         """All of them, by name in lower case."""
-        found: dict[str, WildcardList] = {}
-        for name, path in self._paths():
-            lists = self._files.get(name, path)
-            for called, values in lists.items() if not isinstance(lists, str) else ():
-                found.setdefault(called.casefold(), WildcardList(name=called, path=path, values=values))
-        return found
+        return _by_name(self._files.now()[0])
 
     def broken(self) -> dict[Path, str]:
         """Files that cannot be read, and why."""
-        found = {path: self._files.get(name, path) for name, path in self._paths()}
-        return {path: reason for path, reason in found.items() if isinstance(reason, str)}
+        return self._files.now()[1]
 
     def lookup(self) -> "Lookup":
         """The wildcards as they are now."""
-        return Lookup(self.lists(), self._folders, self.broken())
+        files, broken = self._files.now()
+        return Lookup(_by_name(files), self._folders, broken)
 
-    def _paths(self) -> Iterator[tuple[str, Path]]:
-        for folder in self._folders:
-            yield from files_below(folder, _SUFFIXES)
+
+def _by_name(files: Sequence[tuple[Path, _Lists]]) -> dict[str, WildcardList]:
+    found: dict[str, WildcardList] = {}
+    for path, lists in files:
+        for called, values in lists.items():
+            found.setdefault(called.casefold(), WildcardList(name=called, path=path, values=values))
+    return found
 
 
 class Lookup:

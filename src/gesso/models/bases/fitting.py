@@ -3,6 +3,7 @@
 from math import ceil, floor, sqrt
 
 from gesso.core.errors import InputError
+from gesso.core.units import nearest_multiple
 from gesso.models.bases.base import Base, TrainingSizes
 from gesso.models.bases.registry import BASES
 from gesso.models.recognition.kinds import Kind, Recognition
@@ -114,8 +115,4 @@ def _fitting(families: tuple[str, ...], variant: str | None) -> str:
 def _of_shape(base: Base, width: int, height: int) -> str:
     """A size of the native area and about that shape, in multiples of 64 px as most are trained in."""
     scale = base.native_px / sqrt(width * height)
-    return f"{_multiple(width * scale, 64)}x{_multiple(height * scale, 64)}"
-
-
-def _multiple(side: float, multiple: int) -> int:
-    return max(multiple, round(side / multiple) * multiple)
+    return f"{nearest_multiple(width * scale, 64)}x{nearest_multiple(height * scale, 64)}"

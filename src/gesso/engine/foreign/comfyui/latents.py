@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from gesso.core.requests import MAX_SIDE_PX
 from gesso.engine.foreign.comfyui.graph import Node
 from gesso.engine.foreign.comfyui.reading import Reading
 from gesso.engine.foreign.comfyui.walk import WAY_BACK, back
@@ -17,7 +18,7 @@ def take_latent(reading: Reading, link: Any) -> None:
     if node is None or "width" not in node.inputs:
         return  # and the nodes in between are told at the end
     try:
-        sides = [whole_number(reading.number(node, name), 16, 16_384) for name in ("width", "height")]
+        sides = [whole_number(reading.number(node, name), 16, MAX_SIDE_PX) for name in ("width", "height")]
     except ValueError as error:
         reading.leave(node, "width", str(error))
         return

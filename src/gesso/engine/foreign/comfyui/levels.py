@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
+from gesso.core.requests import MAX_STEPS
 from gesso.engine.foreign.comfyui.graph import Node
 from gesso.engine.foreign.comfyui.reading import Reading
-from gesso.engine.foreign.numbers import MAX_STEPS, is_near, real_number, whole_number
+from gesso.engine.foreign.numbers import is_near, real_number, whole_number
 from gesso.engine.foreign.samplers import of_comfyui
 
 DENOISE = ".denoise"

@@ -7,6 +7,9 @@ from typing import Any
 from gesso.engine.foreign.comfyui.graph import Graph, Node
 from gesso.engine.foreign.values import Ledger
 
+ALL_STEPS = 10_000
+"""What "to the last step" is written as."""
+
 
 @dataclass(kw_only=True)
 class Reading:

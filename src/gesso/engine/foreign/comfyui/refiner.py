@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
+from gesso.core.requests import MAX_STEPS
 from gesso.engine.foreign.comfyui.graph import Graph, Node
 from gesso.engine.foreign.comfyui.models import LOADERS
-from gesso.engine.foreign.comfyui.reading import Reading
-from gesso.engine.foreign.numbers import MAX_STEPS, is_near, whole_number
+from gesso.engine.foreign.comfyui.reading import ALL_STEPS, Reading
+from gesso.engine.foreign.numbers import is_near, whole_number
 from gesso.engine.foreign.values import file_name
 from gesso.engine.samplers.table import SAMPLERS
 
@@ -56,7 +57,7 @@ def refiner_of(graph: Graph, base: Node, second: Node) -> Refiner | None:
             for node, name in ((base, "end_at_step"), (second, "start_at_step"))
         )
         whole_number(graph.number(base.inputs.get("start_at_step", 0)), 0, 0)
-        whole_number(graph.number(second.inputs.get("end_at_step", MAX_STEPS)), steps, 2**31)
+        whole_number(graph.number(second.inputs.get("end_at_step", ALL_STEPS)), steps, 2**31)
     except ValueError:
         return None
     if left != taken or loader is None or loader.kind not in LOADERS or None in texts:

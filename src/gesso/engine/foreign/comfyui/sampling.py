@@ -7,9 +7,9 @@ from typing import Any
 from gesso.core.requests import MAX_SEED, NoiseSource, PromptDialect, Weighting
 from gesso.engine.foreign.comfyui.graph import Node
 from gesso.engine.foreign.comfyui.levels import take_custom, take_denoise, take_rule, take_steps
-from gesso.engine.foreign.comfyui.reading import Reading
+from gesso.engine.foreign.comfyui.reading import ALL_STEPS, Reading
 from gesso.engine.foreign.comfyui.walk import CONDITIONING
-from gesso.engine.foreign.numbers import MAX_STEPS, real_number, whole_number
+from gesso.engine.foreign.numbers import real_number, whole_number
 from gesso.engine.samplers.table import SAMPLERS
 
 
@@ -112,8 +112,8 @@ def _noise_added(reading: Reading, node: Node) -> None:
 
 def _part_of_steps(reading: Reading, node: Node) -> None:
     _noise_added(reading, node)
-    steps = reading.ledger.fields.get("steps", MAX_STEPS)
-    first, last = node.inputs.get("start_at_step", 0), node.inputs.get("end_at_step", MAX_STEPS)
+    steps = reading.ledger.fields.get("steps", ALL_STEPS)
+    first, last = node.inputs.get("start_at_step", 0), node.inputs.get("end_at_step", ALL_STEPS)
     for name, usual in (("start_at_step", first == 0), ("end_at_step", isinstance(last, int) and last >= steps)):
         if name in reading.taken[node.id]:  # another goes on there
             continue

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
+from gesso.core.requests import LEAST_STRENGTH, MAX_SIDE_PX, MAX_STEPS
 from gesso.engine.foreign.comfyui.graph import Graph, Node
 from gesso.engine.foreign.comfyui.reading import Reading
-from gesso.engine.foreign.numbers import LATENT_PX, MAX_STEPS, real_number, whole_number
+from gesso.engine.foreign.numbers import LATENT_PX, real_number, whole_number
 from gesso.engine.foreign.samplers import of_comfyui
 
 _METHODS: Mapping[str, str] = MappingProxyType(
@@ -59,7 +60,7 @@ def _pass(graph: Graph, base: Node, second: Node, upscaler: Node, first: Mapping
         numbers = {
             "steps": whole_number(steps, 1, MAX_STEPS),
             "guidance": real_number(guidance, 0, 1000),
-            "strength": real_number(strength, 0.01, 1),
+            "strength": real_number(strength, LEAST_STRENGTH, 1),
         }
     except ValueError:
         return None
@@ -71,7 +72,7 @@ def _pass(graph: Graph, base: Node, second: Node, upscaler: Node, first: Mapping
 
 def _size(graph: Graph, upscaler: Node, first: Mapping[str, Any]) -> dict[str, Any]:
     """Whole latents, in the proportions of the first pass; else `ValueError`."""
-    sides = [whole_number(first.get(name), 1, 16_384) for name in ("width", "height")]
+    sides = [whole_number(first.get(name), 1, MAX_SIDE_PX) for name in ("width", "height")]
     if upscaler.kind == "LatentUpscaleBy":
         scale = real_number(graph.number(upscaler.inputs.get("scale_by")), 1, 16)
         if any(side * scale % LATENT_PX for side in sides):
@@ -79,7 +80,7 @@ def _size(graph: Graph, upscaler: Node, first: Mapping[str, Any]) -> dict[str, A
         return {"scale": scale}
     if upscaler.kind != "LatentUpscale" or upscaler.inputs.get("crop") != "disabled":
         raise ValueError("it is no enlarging of latents alone")
-    wanted = [whole_number(graph.number(upscaler.inputs.get(name)), 64, 16_384) for name in ("width", "height")]
+    wanted = [whole_number(graph.number(upscaler.inputs.get(name)), 64, MAX_SIDE_PX) for name in ("width", "height")]
     if any(side % LATENT_PX for side in wanted) or wanted[0] * sides[1] != wanted[1] * sides[0]:
         raise ValueError("it is of no whole latents, or of other proportions")
     return {"width": wanted[0], "height": wanted[1]}
