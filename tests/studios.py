@@ -134,7 +134,7 @@ class PlainModel:
     def network(self, name: str) -> Any:
         return getattr(self.pipeline, name, None)
 
-    tokenizer = network
+    tokenizer = processor = network
 
     def part(self, path: str) -> Any:
         name, _, inner = path.partition(".")

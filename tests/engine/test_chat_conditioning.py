@@ -54,6 +54,9 @@ class PlainModel:
     def tokenizer(self, name: str) -> Any:
         return getattr(self.pipeline, name)
 
+    def processor(self, name: str) -> None:
+        return None
+
     def part(self, path: str) -> Any:
         raise NotImplementedError(path)
 

@@ -57,6 +57,9 @@ class PlainModel:
     def tokenizer(self, name: str) -> Any | None:
         return None if name in self.missing else getattr(self.pipe, name, None)
 
+    def processor(self, name: str) -> None:
+        return None
+
     def part(self, path: str) -> nn.Module:
         name, _, rest = path.partition(".")
         return getattr(self.pipe, name).get_submodule(rest)

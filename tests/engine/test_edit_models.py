@@ -141,12 +141,30 @@ def test_a_model_that_follows_an_instruction_reads_the_picture(
     assert studios.mean_distance(one.images[0], other.images[0]) > 1e-3
 
 
+@pytest.mark.parametrize(
+    ("kind", "channels"), [(StableDiffusionInstructPix2PixPipeline, 8), (FluxKontextPipeline, None)]
+)
+def test_an_instruction_has_the_language_of_prompts(
+    kind: type[Any], channels: int | None, pictures: dict[str, str]
+) -> None:
+    asked: dict[str, Any] = {"model": str(folder(kind, channels)), "seed": 1, "steps": 2, "image": pictures["image"]}
+    prompts = ("a red circle", "a (red:1.8) circle", "a red [circle:square:0.5]", "a red circle AND a blue square")
+    if kind is FluxKontextPipeline:
+        prompts = prompts[:-1]  # its guidance is distilled
+    with studios.studio() as studio:
+        made = [studio.generate(prompt, **asked).images[0].tobytes() for prompt in prompts]
+        same = studio.generate("a red [circle:square:1.0]", **asked).images[0].tobytes()
+    assert len(set(made)) == len(prompts)
+    assert same == made[0]
+
+
 def test_what_such_a_model_lacks_is_told(pictures: dict[str, str]) -> None:
     inpaints, edits = folder(StableDiffusionInpaintPipeline, 9), folder(StableDiffusionInstructPix2PixPipeline, 8)
     soft, filled = ({"mask": pictures["mask"], **more} for more in ({"soft": True}, {"fill": "noise"}))
     cases: list[tuple[dict[str, Any], str]] = [
         ({"model": str(inpaints)}, "changes pictures: give it one and a mask"),
         ({"model": str(edits)}, "changes pictures: give it one$"),
+        ({"model": str(edits), "image": pictures["image"], "guidance_stop": 0.5}, "take an interval of guidance"),
         ({"model": str(inpaints), "image": pictures["image"]}, "paints under a mask, and there is none"),
         ({"model": str(inpaints), "image": pictures["image"], "inpaint": soft}, "a soft one has no effect"),
         ({"model": str(inpaints), "image": pictures["image"], "inpaint": filled}, "with `noise` has no effect"),

@@ -43,6 +43,9 @@ class PlainModel:
 
     tokenizer = network
 
+    def processor(self, name: str) -> None:
+        return None
+
     def part(self, path: str) -> Any:
         return self._pipe.text_encoder.get_submodule(path.partition(".")[2])
 

@@ -40,6 +40,8 @@ from diffusers import (
     OvisImagePipeline,
     PixArtAlphaPipeline,
     PixArtSigmaPipeline,
+    QwenImageEditPipeline,
+    QwenImageEditPlusPipeline,
     QwenImagePipeline,
     SanaPipeline,
     SanaSprintPipeline,
@@ -108,6 +110,8 @@ RECIPES: Mapping[str, tuple[type[DiffusionPipeline], Callable[[], dict[str, Any]
     "flux2-klein": (Flux2KleinPipeline, flux2.flux2_klein),
     "flux2-klein-base": (Flux2KleinPipeline, flux2.flux2_klein_base),
     "qwen-image": (QwenImagePipeline, qwen_image.qwen_image),
+    "qwen-image-edit": (QwenImageEditPipeline, qwen_image.qwen_image_edit),
+    "qwen-image-edit-plus": (QwenImageEditPlusPipeline, qwen_image.qwen_image_edit),
     "pixart": (PixArtSigmaPipeline, pixart.pixart),
     "pixart-alpha": (PixArtAlphaPipeline, pixart.pixart_alpha),
     "lcm": (LatentConsistencyModelPipeline, stable_diffusion.lcm),
@@ -125,7 +129,9 @@ RECIPES: Mapping[str, tuple[type[DiffusionPipeline], Callable[[], dict[str, Any]
 }
 FINISHING = ("sdxl-refiner",)
 """Kinds that go on with the pictures of another model."""
-KINDS = tuple(kind for kind in RECIPES if kind not in FINISHING)
+EDITING = ("qwen-image-edit", "qwen-image-edit-plus")
+"""Kinds that change pictures as an instruction says."""
+KINDS = tuple(kind for kind in RECIPES if kind not in (*FINISHING, *EDITING))
 UNKNOWN = ("bria",)
 """Kinds that Gesso knows nothing of; they stand for every text-to-image class of diffusers that has no data."""
 OTHERS = (

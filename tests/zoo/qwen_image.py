@@ -7,12 +7,14 @@ from typing import Any
 
 from diffusers import AutoencoderKLQwenImage, FlowMatchEulerDiscreteScheduler, QwenImageTransformer2DModel
 from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
+from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
 from zoo.tokenizers import qwen_tokenizer
 
 
-def qwen_image() -> dict[str, Any]:
-    tokenizer = qwen_tokenizer()
+def qwen_image(*, pictures: bool = False) -> dict[str, Any]:
+    """`pictures`: its text encoder reads them."""
+    tokenizer = qwen_tokenizer(pictures=pictures)
     text = {
         "vocab_size": len(tokenizer),
         "hidden_size": 32,
@@ -25,9 +27,12 @@ def qwen_image() -> dict[str, Any]:
         "rope_parameters": {"rope_type": "default", "rope_theta": 1e6, "mrope_section": [2, 3, 3]},
     }
     vision = {"depth": 1, "hidden_size": 16, "intermediate_size": 16, "num_heads": 2, "out_hidden_size": 32}
+    special = {"image_token_id": tokenizer.convert_tokens_to_ids("<|image_pad|>")} if pictures else {}
     return {
         "tokenizer": tokenizer,
-        "text_encoder": Qwen2_5_VLForConditionalGeneration(Qwen2_5_VLConfig(text_config=text, vision_config=vision)),
+        "text_encoder": Qwen2_5_VLForConditionalGeneration(
+            Qwen2_5_VLConfig(text_config=text, vision_config=vision, **special)
+        ),
         "transformer": QwenImageTransformer2DModel(
             num_layers=3,
             attention_head_dim=16,
@@ -46,3 +51,7 @@ def qwen_image() -> dict[str, Any]:
             time_shift_type="exponential",
         ),
     }
+
+
+def qwen_image_edit() -> dict[str, Any]:
+    return {**qwen_image(pictures=True), "processor": Qwen2VLImageProcessorPil()}

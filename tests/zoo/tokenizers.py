@@ -121,6 +121,12 @@ _DESCRIBE = (
     "and background"
 )
 """Words of Qwen-Image's instruction: one token each, as in the released vocabulary, since the pipeline counts them."""
+_EDIT = (
+    "Describe the key features of the input image color shape size texture objects background then explain how the "
+    "user text instruction should alter or modify the image Generate a new image that meets the requirements while "
+    "maintaining consistency with original input where appropriate"
+)
+"""The same of Qwen-Image-Edit's."""
 _QWEN_TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n"
@@ -133,21 +139,33 @@ _MISTRAL_TEMPLATE = (
 )
 
 
-def _chat_vocabulary(specials: list[str]) -> tuple[dict[str, int], list[tuple[str, str]]]:
+def _chat_vocabulary(specials: list[str], further: str = "") -> tuple[dict[str, int], list[tuple[str, str]]]:
     """Every byte, then whatever makes a token of each word, alone and after a space."""
-    words = [*WORDS, *_CHAT_WORDS, *_DESCRIBE.split()]
+    words = [*WORDS, *_CHAT_WORDS, *_DESCRIBE.split(), *further.split()]
     spelt = [spelling for word in dict.fromkeys(words) if word.isalpha() for spelling in (word, _SPACE + word)]
     return _joined(spelt, [*specials, *sorted(pre_tokenizers.ByteLevel.alphabet())])
 
 
-def qwen_tokenizer() -> Qwen2Tokenizer:
-    """A Qwen tokenizer of about 700 tokens, with the chat template of Qwen 3 as far as text goes."""
+def qwen_tokenizer(*, pictures: bool = False) -> Qwen2Tokenizer:
+    """A Qwen tokenizer of about 700 tokens, with the chat template of Qwen 3 as far as text goes.
+
+    Args:
+        pictures: with the tokens that stand for a picture, and the words of the instruction to edit one.
+    """
     specials = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<think>", "</think>"]
-    vocabulary, merges = _chat_vocabulary(specials)
+    special = specials[1:3]
+    if pictures:
+        special += ["<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>"]
+        specials += special[2:]
+    vocabulary, merges = _chat_vocabulary(specials, _EDIT if pictures else "")
+    if pictures:
+        for pair in ((_SPACE, "("), ("'", "s"), (")", ",")):
+            merges.append(pair)
+            vocabulary["".join(pair)] = len(vocabulary)
     return Qwen2Tokenizer(
         vocab=vocabulary,
         merges=merges,
-        additional_special_tokens=specials[1:3],
+        additional_special_tokens=special,
         chat_template=_QWEN_TEMPLATE,
         model_max_length=131072,
     )

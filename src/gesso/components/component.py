@@ -197,10 +197,11 @@ class Component:
             dtype, states = torch.float32, (*states, InFloat32())
             named = mapped(named, lambda _, leaf: _in_float32(leaf))
         layout = self._layouts.get(method)
-        arguments = None if layout is None else canonical(named, layout, device=self.device, dtype=dtype)
+        alone = layout is not None and not named.keys().isdisjoint(layout.alone)
+        arguments = None if layout is None or alone else canonical(named, layout, device=self.device, dtype=dtype)
         if layout is None and method not in self._stopped:
             self.tell(f"`{self.module_class.__name__}` has no row data: its calls run alone")
-        elif layout is not None and arguments is None:
+        elif layout is not None and arguments is None and not alone:
             self.tell(f"A call of `{self.name}` has arguments that are not understood and runs alone")
         whole_name = f"{scope.whose}{self.name}"
         number = scope.trace.number(whole_name, method) if overflowed is None else overflowed.number

@@ -6,7 +6,7 @@ that is not named makes its call run alone; values that are no tensors must be e
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from types import MappingProxyType
 from typing import Any
@@ -31,6 +31,8 @@ class CallLayout:
             them are two different sums, so calls agree that both hide something, or both nothing.
         alike: rows that decide shapes inside the network, such as masks whose longest it cuts all rows to. Calls agree
             where these hold the same values.
+        alone: arguments that make their call run alone, such as pictures beside words, of whose parts each becomes a
+            place of a row.
         output: dotted name of what comes out unless the caller says `return_dict=False`, whose one field is the first
             of the tuple that comes out else. Some pipelines say it and others of the same network do not.
     """
@@ -42,6 +44,7 @@ class CallLayout:
     cast: tuple[str, ...] = ()
     masks: tuple[str, ...] = ()
     alike: tuple[str, ...] = ()
+    alone: tuple[str, ...] = ()
     listed: Mapping[str, int] = field(default_factory=dict[str, int])
     listed_outputs: tuple[str, ...] = ()
     output: str | None = None
@@ -229,6 +232,7 @@ _TOKENS = CallLayout(
     rows=("input_ids", "attention_mask", "position_ids", "token_type_ids"),
     masks=("attention_mask",),
 )
+_TOKENS_AND_PICTURES = replace(_TOKENS, alone=("pixel_values",))
 
 ENCODE, DECODE, FORWARD = "encode", "decode", "forward"
 
@@ -257,7 +261,7 @@ LAYOUTS: Mapping[str, Mapping[str, CallLayout]] = MappingProxyType(
         "Qwen3Model": {FORWARD: _TOKENS},
         "Qwen3ForCausalLM": {FORWARD: _TOKENS},
         "Mistral3ForConditionalGeneration": {FORWARD: _TOKENS},
-        "Qwen2_5_VLForConditionalGeneration": {FORWARD: _TOKENS},
+        "Qwen2_5_VLForConditionalGeneration": {FORWARD: _TOKENS_AND_PICTURES},
         "UMT5EncoderModel": {FORWARD: _TOKENS},
         "BertModel": {FORWARD: _TOKENS},
         "LayerNorm": {FORWARD: CallLayout(rows=("input",))},

@@ -16,7 +16,7 @@ from gesso.models.bases.registry import base_named, base_of
 from gesso.models.families import SDXL_REFINER, GuidedCalls, Reads, Role, Sampling
 from gesso.models.folder import ModelDescription
 from gesso.models.network import quiet_libraries
-from gesso.models.tasks import Task, only_task, tasks_of, text_class
+from gesso.models.tasks import INSTRUCTION_CHANNELS, Task, only_task, tasks_of, text_class
 from gesso.models.verified import VERIFIED, VerifiedPipeline
 
 _BY_NAME = frozenset({inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY})
@@ -207,6 +207,8 @@ def facts_of(
     family = description.family
     distilled = family is not None and not family.negative_prompt
     guidance = "guidance_scale" if family is None else family.guidance_argument
+    # With the prompt and the picture, with the picture, with neither.
+    asks_thrice = channels == INSTRUCTION_CHANNELS
     base = base_of(hub_ids=claimed_hub_ids(description), pipeline=name)
     by_name = asked is None or asked == description.name or base_named(asked) is not None
     return ModelFacts(
@@ -225,7 +227,7 @@ def facts_of(
         takes_guidance=guidance in arguments and (family is None or not distilled or family.guidance_embedded),
         guidance_argument=guidance,
         guided_above=1.0 if family is None else family.guided_above,
-        guided_calls=None if family is None else family.guided_calls,
+        guided_calls=None if family is None or asks_thrice else family.guided_calls,
         keeps_norm=family is not None and family.keeps_norm,
         without_effect=frozenset() if family is None else family.without_effect,
         clip_skip=family is not None and family.clip_skip,

@@ -33,7 +33,8 @@ DTYPES = {
 class HostedModel:
     """One model on one device in one precision. Shared by all its requests; nothing of it changes but by the worker.
 
-    Gives the conditioning code what it needs: `network`, `tokenizer`, `part`, `init_options`, `device`, `dtype`.
+    Gives the conditioning code what it needs: `network`, `tokenizer`, `processor`, `part`, `init_options`, `device`,
+    `dtype`.
     """
 
     def __init__(
@@ -126,6 +127,10 @@ class HostedModel:
 
     def tokenizer(self, name: str) -> Any:
         """A tokenizer that may be called from many threads; `None` if the folder has none of that name."""
+        return self._others.get(name)
+
+    def processor(self, name: str) -> Any:
+        """What prepares pictures for a network; `None` if the folder has none of that name."""
         return self._others.get(name)
 
     def part(self, path: str) -> Any:

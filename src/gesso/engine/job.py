@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any, Protocol
 
 import torch
+from PIL import Image
 
 from gesso.components.journal import Journal
 from gesso.components.scope import ImageScope, entered
@@ -243,12 +244,14 @@ class Job:
     ) -> Conditioning:
         """The conditioning of a text: as it was read lately, or read now."""
         resolved = as_counted(text.resolved, flow=model.facts.flow)
-        key = text_key(resolved, scope.call_states, guided=is_guided(resolved, model.facts))
+        family, image = model.description.family, None if self._start is None else self._start.image
+        image = image if family is not None and family.reads_picture and isinstance(image, Image.Image) else None
+        key = text_key(resolved, scope.call_states, guided=is_guided(resolved, model.facts), image=image)
         own = self.placements is not None or self.journal is not None
         if not own and (found := model.texts.find(key)) is not None:
             text.trace = found.trace
             return found.conditioning
-        made = _conditioned(model, resolved, scope, inversions)
+        made = _conditioned(model, resolved, scope, inversions, image=image)
         if model.facts.own_conditioning and (resolved.exact or text.trace.alone()):
             model.texts.keep(key, RememberedText(conditioning=made, trace=text.trace), size_bytes=made.size_bytes)
         return made
@@ -451,11 +454,12 @@ def _conditioned(
     inversions: AppliedInversions,
     *,
     made_before: int = 0,
+    image: Image.Image | None = None,
 ) -> Conditioning:
     """A text, read now by the text encoders of a model."""
     try:
         with entered(scope), scope.turn, torch.no_grad():
-            made = conditioning(model, resolved, inversions, made=made_before)
+            made = conditioning(model, resolved, inversions, made=made_before, image=image)
             scope.settle()
     finally:
         model.worker.leave(scope)

@@ -4,6 +4,8 @@ from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from PIL import Image
+
 from gesso.components.state import CallState
 from gesso.components.tree import tensors
 from gesso.core.errors import InputError
@@ -14,6 +16,7 @@ from gesso.engine.conditioning.prompted import PromptSteering, encode_prompts
 from gesso.engine.facts import ModelFacts
 from gesso.engine.hosted_model import HostedModel
 from gesso.engine.inversions import AppliedInversions
+from gesso.engine.pictures import pixels_sha256
 from gesso.engine.prompt.reading import read_prompts
 from gesso.models.families import Role
 
@@ -35,11 +38,18 @@ class Conditioning:
         return sum(tensor.numel() * tensor.element_size() for tensor in held)
 
 
-def text_key(resolved: ResolvedImageRequest, states: Mapping[str, tuple[CallState, ...]], *, guided: bool) -> Hashable:
+def text_key(
+    resolved: ResolvedImageRequest,
+    states: Mapping[str, tuple[CallState, ...]],
+    *,
+    guided: bool,
+    image: Image.Image | None = None,
+) -> Hashable:
     """All that decides what the text encoders of a model make of the prompts of a request.
 
     Args:
         states: of its components; equal ones are of the same adapters and embeddings at the same weights.
+        image: what they read beside the words.
     """
     reading = read_prompts(resolved.prompt, resolved.negative_prompt, dialect=resolved.dialect, steps=resolved.steps)
     changing = len(list(reading.moments())) > 1
@@ -54,6 +64,7 @@ def text_key(resolved: ResolvedImageRequest, states: Mapping[str, tuple[CallStat
         resolved.steps if changing else None,
         resolved.refiner is not None,
         tuple((embedding.word, embedding.sha256) for embedding in resolved.embeddings),
+        None if image is None else (image.size, pixels_sha256(image)),
         frozenset((name, found) for name, found in states.items() if found and is_text_encoder(name.split(".")[0])),
     )
 
@@ -81,12 +92,18 @@ def is_guided(resolved: ResolvedImageRequest, facts: ModelFacts) -> bool:
 
 
 def conditioning(
-    model: HostedModel, resolved: ResolvedImageRequest, inversions: AppliedInversions, *, made: int = 0
+    model: HostedModel,
+    resolved: ResolvedImageRequest,
+    inversions: AppliedInversions,
+    *,
+    made: int = 0,
+    image: Image.Image | None = None,
 ) -> Conditioning:
     """Embeddings for families whose conditioning the engine computes, else the text itself.
 
     Args:
         made: steps of a pass before this one, from which schedules of the prompt count on.
+        image: what the text encoders read beside the words.
 
     Raises:
         InputError: the pipeline tokenizes by itself and would cut the prompt.
@@ -104,6 +121,7 @@ def conditioning(
         places=family.prompt_places,
         made=made,
         by_step=resolved.refiner is not None,  # who reads the texts changes, if not they
+        image=image,
     )
     denoisers = [name for name, role in family.components.items() if role is Role.DENOISER]
     return Conditioning(arguments=arguments, steering=dict.fromkeys(denoisers, steering) if steering else {})

@@ -77,6 +77,8 @@ class Family:
     prompt_places: Mapping[str, str] = field(default_factory=lambda: {_EMBEDS: _STATES})
     """What the pipeline calls what it makes of a text → path of the denoiser's argument that this becomes."""
     reads: Reads = Reads.CHUNKS
+    reads_picture: bool = False
+    """Its text encoder reads the picture that an instruction is about, beside the words."""
     size_multiple_px: int
     """Used when the folder's configs do not say; `folder.describe` computes it from them."""
     native_size_px: int
@@ -311,6 +313,19 @@ FLUX1_DEV = Family(
 FLUX1_SCHNELL = replace(
     FLUX1_DEV, title="Flux.1 schnell", defaults=Sampling(steps=4, guidance=0.0), guidance_embedded=False
 )
+# Docstrings of diffusers' pipelines.
+FLUX1_KONTEXT = replace(
+    FLUX1_DEV,
+    title="Flux.1 Kontext",
+    pipelines={Task.EDIT: "diffusers:FluxKontextPipeline"},
+    defaults=Sampling(steps=28, guidance=2.5),
+)
+FLUX1_FILL = replace(
+    FLUX1_DEV,
+    title="Flux.1 Fill",
+    pipelines={Task.INPAINT: "diffusers:FluxFillPipeline"},
+    defaults=Sampling(steps=50, guidance=30.0),
+)
 
 # Model card of Tongyi-MAI/Z-Image: 50 steps, guidance 4, pictures of a megapixel. The pipeline adds the guidance times
 # the difference to the prediction itself, so that its 4 is 5 elsewhere and its 0 is none.
@@ -398,6 +413,23 @@ QWEN_IMAGE_DISTILLED = replace(
     guidance_embedded=True,
     negative_prompt=False,
 )
+# Model card of Qwen/Qwen-Image-Edit: 50 steps, true guidance 4; the pipeline reads pictures of a megapixel.
+QWEN_IMAGE_EDIT = replace(
+    QWEN_IMAGE,
+    title="Qwen-Image Edit",
+    pipelines={Task.EDIT: "diffusers:QwenImageEditPipeline"},
+    conditioning="gesso.engine.conditioning.qwen_image_edit:encode_texts",
+    reads_picture=True,
+    native_size_px=1024,
+)
+# Model card of Qwen/Qwen-Image-Edit-2509: 40 steps, true guidance 4.
+QWEN_IMAGE_EDIT_PLUS = replace(
+    QWEN_IMAGE_EDIT,
+    title="Qwen-Image Edit, from September 2025 on",
+    pipelines={Task.EDIT: "diffusers:QwenImageEditPlusPipeline"},
+    conditioning="gesso.engine.conditioning.qwen_image_edit:encode_numbered_texts",
+    defaults=Sampling(steps=40, guidance=4.0),
+)
 
 FAMILIES: dict[str, Family] = {
     family.name: family for family in (SD1, SD2, SDXL, SD3, FLUX1_DEV, Z_IMAGE, FLUX2_DEV, FLUX2_KLEIN_BASE, QWEN_IMAGE)
@@ -446,6 +478,10 @@ def family_for(
         return SD35 if configs.get("transformer", {}).get("qk_norm") else SD3
     if pipeline_class == "FluxPipeline":
         return FLUX1_DEV if configs.get("transformer", {}).get("guidance_embeds") else FLUX1_SCHNELL
+    if pipeline_class == "FluxKontextPipeline":
+        return FLUX1_KONTEXT
+    if pipeline_class == "FluxFillPipeline":
+        return FLUX1_FILL
     if pipeline_class == "ZImagePipeline":
         return Z_IMAGE_TURBO if configs.get("scheduler", {}).get("shift") == Z_IMAGE_TURBO_SHIFT else Z_IMAGE
     if pipeline_class == "Flux2Pipeline":
@@ -454,6 +490,10 @@ def family_for(
         return FLUX2_KLEIN if options.get("is_distilled") else FLUX2_KLEIN_BASE
     if pipeline_class == "QwenImagePipeline":
         return QWEN_IMAGE_DISTILLED if configs.get("transformer", {}).get("guidance_embeds") else QWEN_IMAGE
+    if pipeline_class == "QwenImageEditPipeline":
+        return QWEN_IMAGE_EDIT
+    if pipeline_class == "QwenImageEditPlusPipeline":
+        return QWEN_IMAGE_EDIT_PLUS
     return None
 
 

@@ -33,6 +33,8 @@ OPTIONAL = frozenset({"safety_checker", "feature_extractor"})
 _SCHEDULER = "Scheduler"
 _TOKENIZERS = ("Tokenizer", "TokenizerFast", "TokenizersBackend")  # the last: without a class of its own
 _PROCESSORS = ("Processor", "ProcessorFast", "ProcessorPil", "FeatureExtractor")
+_PROCESSOR_CONFIGS = ("preprocessor_config.json", "processor_config.json")
+"""Of pictures alone; of texts and pictures, as transformers 5 writes it."""
 _VOCABULARIES = ("tokenizer.json", "vocab.json", "spiece.model", "tokenizer.model", "vocab.txt", "sentencepiece.model")
 
 
@@ -292,8 +294,8 @@ def _config(folder: Path, part: str, class_name: str) -> Mapping[str, Any]:
         file = folder / "tokenizer_config.json"
         return read_json(file) if file.is_file() else {}
     if class_name.endswith(_PROCESSORS):
-        file = folder / "preprocessor_config.json"
-        return read_json(file) if file.is_file() or part not in OPTIONAL else {}
+        found = [folder / name for name in _PROCESSOR_CONFIGS if (folder / name).is_file()]
+        return read_json(found[0] if found else folder / _PROCESSOR_CONFIGS[0]) if found or part not in OPTIONAL else {}
     return read_json(folder / "config.json")
 
 

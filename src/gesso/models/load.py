@@ -72,7 +72,10 @@ def load(
         parameters = inspect.signature(pipeline_class.__init__).parameters
         wanted = _wanted(description, parameters, safety_checker=safety_checker)
         classes = {part.name: class_of(part) for part in wanted}
-        others = {part.name: _load_other(part, classes[part.name]) for part in wanted if _is_other(part)}
+        pictures = description.family is not None and description.family.reads_picture
+        others = {
+            part.name: _load_other(part, classes[part.name], pictures=pictures) for part in wanted if _is_other(part)
+        }
     _check_required(description, pipeline_class, parameters, classes)
     modules: dict[str, nn.Module] = {}
     notes = [
@@ -156,11 +159,19 @@ def _pipeline_class(description: ModelDescription) -> type[Any]:
     return cls
 
 
-def _load_other(part: ComponentDescription, cls: type[Any]) -> Any:
+def _load_other(part: ComponentDescription, cls: type[Any], *, pictures: bool = False) -> Any:
+    """A tokenizer or a processor.
+
+    Args:
+        pictures: of a processor of texts and pictures only the part for pictures is used, and it needs no torchvision.
+    """
+    options: dict[str, Any] = {}
     if is_processor_for_text(part.name, part.class_name):
         cls = transformers.AutoTokenizer
+    elif pictures and part.name == "processor":
+        cls, options = transformers.AutoImageProcessor, {"backend": "pil"}
     try:
-        return cls.from_pretrained(part.folder, local_files_only=True)
+        return cls.from_pretrained(part.folder, local_files_only=True, **options)
     except Exception as error:  # the boundary: tokenizers raise bare `Exception` for a damaged vocabulary
         raise unreadable(part.name, part.folder, error) from error
 

@@ -60,8 +60,11 @@ _INSTRUCTED_UNETS = MappingProxyType(
 
 
 def text_class(pipeline: str) -> str:
-    """The text-to-image class of the same networks, of a class that inpaints; any other as it is."""
-    return next((text for text, others in _KNOWN.items() if others.get(Task.INPAINT) == pipeline), pipeline)
+    """The text-to-image class of the same kind of networks, of a class that inpaints or reads 8 channels; any other as
+    it is.
+    """
+    inpaints = ((text, others.get(Task.INPAINT)) for text, others in _KNOWN.items())
+    return next((text for text, name in (*inpaints, *_INSTRUCTED_UNETS.items()) if name == pipeline), pipeline)
 
 
 def only_task(pipeline: str, channels: int | None) -> tuple[Task, str] | None:

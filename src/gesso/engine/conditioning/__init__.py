@@ -15,6 +15,7 @@ each with one function of the same signature, named in the data of the family:
 | `flux2` | Flux.2 dev | Mistral Small 3 |
 | `flux2_klein` | Flux.2 klein | Qwen 3 |
 | `qwen_image` | Qwen-Image | Qwen 2.5 VL |
+| `qwen_image_edit` | Qwen-Image-Edit | Qwen 2.5 VL, which reads the picture too |
 
 A prompt that fits the encoder gives what the unmodified pipeline's `encode_prompt` gives, to rounding: prompt and
 negative prompt go through CLIP and T5 as rows of one call, which may round in another order than two calls. Language

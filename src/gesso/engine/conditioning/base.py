@@ -71,6 +71,10 @@ class TextModel(Protocol):
         """The tokenizer called `name` in the pipeline; `None` if the folder has none."""
         ...
 
+    def processor(self, name: str) -> Any | None:
+        """What prepares pictures for a network, called `name` in the pipeline; `None` if the folder has none."""
+        ...
+
     def part(self, path: str) -> Part:
         """A module inside a network by its dotted path, such as `text_encoder.final_layer_norm`."""
         ...

@@ -156,15 +156,20 @@ def tokens(
     return Words(ids=ids, mask=mask, weights=torch.tensor([weights_at(said.turn.pieces, ends)]), own=own)
 
 
-def hidden_states(model: TextModel, encoder: TextEncoder, words: Words) -> tuple[torch.Tensor, ...]:
+def hidden_states(
+    model: TextModel, encoder: TextEncoder, words: Words, **beside: torch.Tensor
+) -> tuple[torch.Tensor, ...]:
     """The embeddings, then the output of each layer: [1, L, C] each.
 
     Without a cache of keys, which nobody would use, and which cannot be split into rows.
+
+    Args:
+        beside: what the encoder takes beside words.
     """
     # The scores of the next word are as wide as the vocabulary: for one place instead of all.
     options = {"logits_to_keep": 1} if hasattr(encoder, "lm_head") else {}
     ids, mask = words.ids.to(model.device), words.mask.to(model.device)
-    found = encoder(input_ids=ids, attention_mask=mask, output_hidden_states=True, use_cache=False, **options)
+    found = encoder(input_ids=ids, attention_mask=mask, output_hidden_states=True, use_cache=False, **options, **beside)
     return found.hidden_states
 
 

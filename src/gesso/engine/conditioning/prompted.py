@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from PIL import Image
 
 from gesso.components.layouts import CallLayout
 from gesso.components.steering import Run
@@ -40,6 +41,7 @@ def encode_prompts(
     places: Mapping[str, str],
     made: int = 0,
     by_step: bool = False,
+    image: Image.Image | None = None,
 ) -> tuple[dict[str, Any], "PromptSteering | None"]:
     """Arguments of the pipeline, and what its denoiser is asked instead, where that differs.
 
@@ -48,6 +50,7 @@ def encode_prompts(
         places: pipeline's name for what is encoded → path of the denoiser's argument.
         made: steps of a pass before this one, from which schedules count on.
         by_step: the denoiser is given its texts at each step, also where they are the same at all of them.
+        image: what they are about, for encoders that read it too.
 
     Raises:
         InputError: a prompt, or a clip skip, that cannot be read.
@@ -60,6 +63,7 @@ def encode_prompts(
         negatives=_different(reading.negative) if guided else (),
         dialect=resolved.dialect,
         weighting=resolved.weighting,
+        image=image,
     )
     encoded = encode(model, texts, clip_skip=resolved.clip_skip)
     rows = _Rows(texts)

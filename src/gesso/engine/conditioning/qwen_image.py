@@ -1,5 +1,7 @@
 """Conditioning by Qwen 2.5 VL, last layer: Qwen-Image (Wu et al. 2025, arXiv 2508.02324)."""
 
+from collections.abc import Callable
+
 import torch
 
 from gesso.core.requests import Weighting
@@ -43,12 +45,21 @@ def encode_texts(model: TextModel, texts: Texts, *, clip_skip: int) -> Encoded:
     Raises:
         InputError: a text of more than 1024 tokens; a clip skip.
     """
+    return encoded(texts, lambda turn: _embeds(model, turn, texts.weighting), clip_skip=clip_skip)
+
+
+def encoded(texts: Texts, embeds_of: Callable[[Turn], torch.Tensor], *, clip_skip: int) -> Encoded:
+    """All texts of a request as the pipelines take them.
+
+    Args:
+        embeds_of: reads one text: [1, L, C].
+    """
     refuse_clip_skip(clip_skip)
     found: list[dict[str, Value]] = []
     for turn in turns(texts):
         if turn.what == NEGATIVE and not turn.text:
             turn = Turn(pieces=(Piece(NOTHING, 1.0),), what=NEGATIVE)
-        embeds = _embeds(model, turn, texts.weighting)
+        embeds = embeds_of(turn)
         mask = torch.ones(embeds.shape[:2], dtype=torch.long, device=embeds.device)
         found.append({PROMPT_EMBEDS: embeds, MASK: mask})
     return Encoded(texts=found, others={"max_sequence_length": LONGEST})

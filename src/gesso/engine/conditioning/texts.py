@@ -1,7 +1,9 @@
 """The texts of a request, as they are given to text encoders of the CLIP kind."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from PIL import Image
 
 from gesso.core.requests import PromptDialect, Weighting
 from gesso.engine.prompt.steps import Piece, Sections
@@ -25,6 +27,8 @@ class Texts:
     """Of the negative prompt; empty if nothing is guided away from it."""
     dialect: PromptDialect = PromptDialect.PLAIN
     weighting: Weighting = Weighting.ORIGINAL
+    image: Image.Image | None = field(default=None, compare=False)
+    """The picture that they are about, for encoders that read it too."""
 
     @classmethod
     def plain(cls, prompt: str, negative_prompt: str | None) -> "Texts":

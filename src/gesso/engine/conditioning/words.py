@@ -67,5 +67,8 @@ class WordedModel:
         tokenizer = self._model.tokenizer(name)
         return None if tokenizer is None else WordTokenizer(tokenizer, self._words)
 
+    def processor(self, name: str) -> Any | None:
+        return self._model.processor(name)
+
     def part(self, path: str) -> Part:
         return self._model.part(path)
