@@ -353,6 +353,47 @@ SDNEXT_TEXTS = (
     sdnext("an offset", "Sampler eta delta: 31337", eta_seed_offset=31337),
     sdnext("the parser of AUTOMATIC1111", "Parser: a1111", weighting="original"),
     sdnext("weights that are not applied", "Parser: fixed", weighting="ignore"),
+    sdnext(
+        "a second pass of 2025, of latents",
+        "Refine: True, HiRes mode: 1, Hires upscaler: Latent Bicubic antialias, Hires scale: 1.5, "
+        "Hires size: 768x1152, Hires force: False, Hires steps: 12, Hires strength: 0.4, Hires sampler: DPM SDE, "
+        "Hires CFG scale: 5.0",
+        hires={
+            "scale": 1.5,
+            "upscaler": "latent-bicubic-antialiased",
+            "steps": 12,
+            "strength": 0.4,
+            "guidance": 5.0,
+            "sampler": "DPM++ SDE",
+            "schedule": "uniform",
+        },
+    ),
+    sdnext(
+        "a second pass of 2025, of the same size",
+        "Refine: True, Hires force: True, Hires steps: 0, Hires strength: 0.3, Hires sampler: Same as primary, "
+        "Refiner prompt: a large cat",
+        hires={"scale": 1.0, "strength": 0.3, "prompt": "a large cat"},
+    ),
+    sdnext(
+        "a second pass of 2024, of a stated size",
+        "Second pass: True, Hires force: True, Hires steps: 10, HiRes resize mode: 1, Hires upscaler: Resize Lanczos, "
+        "Hires scale: 2.0, Hires resize: 768x1152, Hires size: 768x1152, Denoising strength: 0.5, "
+        "Hires sampler: Default, Image CFG scale: 6.0",
+        hires={
+            "width": 768,
+            "height": 1152,
+            "upscaler": "lanczos",
+            "steps": 10,
+            "strength": 0.5,
+            "guidance": 6.0,
+        },
+    ),
+    sdnext(
+        "a second pass of 2023, which only enlarges",
+        "Second pass: True, Hires force: False, Hires steps: 10, Hires upscaler: ESRGAN 4x Ultrasharp, "
+        "Hires upscale: 2.0, Hires size: 1024x1536, Denoising strength: 0.5, Hires sampler: Default",
+        left_out=("Hires upscaler", "Hires upscale"),
+    ),
     sdnext("one of a batch", "Batch: 2x4, Index: 1x3"),
     sdnext("styles and networks", 'Styles: "ink; old, paper", LoRA networks: "foo, bar"'),
     parameters(

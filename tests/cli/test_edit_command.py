@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from cli_runs import Command, recipe_at
+from effects import Effect
 from gesso.engine.pictures import read_recipe
 
 PROMPT = "a blue star on a white background"
@@ -66,7 +67,7 @@ def test_a_picture_may_be_given_in_a_url(command: Command, source: Path, mask: P
     assert len(refused.err) < 500
 
 
-def test_each_picture_of_a_folder_is_edited(command: Command, source: Path) -> None:
+def test_each_picture_of_a_folder_is_edited(command: Command, source: Path, effect: Effect) -> None:
     folder = Path("photos")
     folder.mkdir()
     for name in ("a.png", "b.png"):
@@ -79,6 +80,7 @@ def test_each_picture_of_a_folder_is_edited(command: Command, source: Path) -> N
     assert "Of 3 pictures 1 failed" in ran.err
     told = [line.split("\t") for line in ran.out.splitlines()]
     assert [Path(begun).name for _, begun in told] == ["a.png", "b.png"]
+    effect("Of a folder of two pictures, a text and a damaged picture: pictures that are edited", len(told), least=2)
     for made, begun in told:
         image = recipe_at(made).resolved.image
         assert image is not None
@@ -89,15 +91,21 @@ def test_what_is_not_said_again_of_a_mask_is_that_of_the_picture(command: Comman
     said = ("--mask-blur", 2, "--soft-mask", "--only-masked", "--padding", 0, "--fill", "blur", "--no-keep-outside")
     command("inpaint", source, PROMPT, "--mask", mask, *said, *FEW, "--out", "first.png")
     Image.new("L", (128, 128), 255).save("other.png")
-    for changes in (("--mask", "other.png"), ("--mask-blur", 5), ("--fill", "original", "--keep-outside")):
+    cases: list[tuple[tuple[object, ...], set[str]]] = [
+        (("--mask", "other.png"), {"mask"}),
+        (("--mask-blur", 5), {"blur"}),
+        (("--fill", "original", "--keep-outside"), {"fill", "keep_outside"}),
+        (("--no-soft-mask", "--invert-mask"), {"soft", "invert"}),
+        (("--no-only-masked",), {"only_masked"}),
+    ]
+    for changes, wanted in cases:
         ran = command("generate", "--from", "first.png", *changes, "--out", "again.png")
         assert ran.code == 0, ran.err
         before, after = (recipe_at(name).resolved.inpaint for name in ("first.png", "again.png"))
         assert before is not None
         assert after is not None
         assert (before.padding, before.soft, before.only_masked) == (0, True, True)
-        different = {name for name, value in before if getattr(after, name) != value}
-        assert different == ({"fill", "keep_outside"} if "--fill" in changes else {changes[0][2:].replace("mask-", "")})
+        assert {name for name, value in before if getattr(after, name) != value} == wanted
 
 
 @pytest.mark.rough(

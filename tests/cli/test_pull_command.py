@@ -113,17 +113,19 @@ def test_for_a_folder_of_pictures_it_is_fetched_once(site: ModelSite, command: C
     assert ran.err.count("is not on this machine") == 1
 
 
-def test_a_refiner_that_is_not_here_is_fetched_likewise_also_from_a_link(
+def test_a_model_and_a_refiner_that_are_not_here_are_fetched_one_after_the_other_also_from_a_link(
     site: ModelSite, command: Command, tmp_path: Path
 ) -> None:
+    add_thin_model(site, "stabilityai/stable-diffusion-xl-base-1.0", "sdxl")
     convert_model(describe(zoo.saved("sdxl-refiner")), tmp_path / "a.safetensors", cache_folder=tmp_path / "cache")
     site.add_civitai_model(1, 2, "a.safetensors", (tmp_path / "a.safetensors").read_bytes())
-    options = ("--model", zoo.saved("sdxl"), "--steps", 2, "--refiner", "civitai:1", "--refiner-at", 0.5)
+    options = ("--model", "sdxl-base", "--steps", 2, "--refiner", "civitai:1", "--refiner-at", 0.5)
     ran = command("generate", "x", *options, "--yes", "--size", "64x64", "--out", "x.png")
     assert ran.code == 0, ran.err
     resolved = command("show", "x.png", "--json").data["recipe"]["resolved"]
     assert Path(resolved["refiner"]["model"]).name == "a.safetensors"
-    assert resolved["model"] == str(zoo.saved("sdxl"))
+    assert resolved["model"] == "stabilityai/stable-diffusion-xl-base-1.0"
+    assert ran.err.count("is not on this machine") == 2
 
 
 @pytest.mark.parametrize(("answer", "code"), [("y\n", 0), ("n\n", 130)])

@@ -186,7 +186,7 @@ def test_a_single_file_of_nine_channels_paints_what_its_folder_does(pictures: di
     assert one.images[0].tobytes() == other.images[0].tobytes()
 
 
-def test_flux_fill_reads_picture_and_mask(pictures: dict[str, str], tmp_path: Path) -> None:
+def test_flux_fill_reads_picture_and_mask(pictures: dict[str, str], tmp_path: Path, effect: Effect) -> None:
     base: Any = zoo.built("flux-dev")
     parts = {name: part for name, part in base.components.items() if part is not None}
     own = {name: value for name, value in base.transformer.config.items() if not name.startswith("_")}
@@ -201,4 +201,9 @@ def test_flux_fill_reads_picture_and_mask(pictures: dict[str, str], tmp_path: Pa
     mask, image = values(pictures["mask"], "L"), values(pictures["image"], "RGB")
     size = {"width": 64, "height": 64}
     wanted = plain(FluxFillPipeline, tmp_path / "fill", "flux-dev", image=image, mask_image=mask, strength=1.0, **size)
-    assert studios.distance(made, wanted) <= 0.01
+    effect(
+        "Flux Fill, which reads picture and mask beside the latents: largest distance to plain diffusers",
+        studios.distance(made, wanted),
+        most=0.01,
+        on="thin random weights",
+    )

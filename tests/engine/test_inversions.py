@@ -12,6 +12,7 @@ from torch import Tensor
 import inversions
 import studios
 import zoo
+from effects import Effect
 from gesso.components.face import component_of
 from gesso.core.errors import GessoError, InputError, ModelError
 from gesso.core.requests import AdapterUse, EmbeddingUse, ImageRequest
@@ -105,6 +106,19 @@ def test_explaining_a_prompt_shows_words_by_their_names_with_as_many_tokens_as_t
 ) -> None:
     (text,) = studio.explain(asked("a large (thing:1.5)")).texts
     assert [(piece.text, piece.tokens) for piece in text.chunks[0]] == [("a large", 2), ("thing", 2)]
+
+
+def test_the_name_of_a_file_stands_for_its_vectors(
+    studio: Studio, red_circle: Tensor, tmp_path: Path, effect: Effect
+) -> None:
+    path = inversions.a1111(tmp_path / "my.pt", red_circle)
+    named = made(studio, "a large my, on a teal background", path)
+    words = made(studio, "a large red circle, on a teal background")
+    effect(
+        "The name of an embedding in the prompt paints what the words paint whose vectors it holds: largest difference",
+        studios.distance(named.images[0], words.images[0]),
+        most=0,
+    )
 
 
 def test_in_a_prompt_of_several_chunks_the_vectors_stay_together(studio: Studio) -> None:

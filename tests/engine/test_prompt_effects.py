@@ -14,6 +14,7 @@ from gesso.engine.studio import Studio
 from gesso.primer.reading import Reading, UnreadableError, read
 
 HEART = "a large {} heart on a teal background"
+HEART_OF_ANY_COLOUR = "a large heart on a teal background"
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +73,43 @@ def test_the_later_a_shape_is_exchanged_the_more_of_the_first_is_seen(studio: St
         circles[0] - triangles[0] + triangles[-1] - circles[-1],
         least=4,
         pictures=dict(zip(words, (images[0] for images in made), strict=True)),
+    )
+
+
+def test_words_that_take_turns_are_both_in_the_picture(studio: Studio, effect: Effect) -> None:
+    words = ("red", "[red|blue]", "[blue|red]", "blue")
+    made = pictures(studio, [HEART.format(word) for word in words], steps=16, guidance=1.0)
+    red, *turns, blue = (redness(middles(images)) for images in made)
+    ways = [(found - blue) / (red - blue) for found in turns]
+    effect(
+        "A heart whose colours take turns at each step lies between the two: share of the way to the nearer",
+        min(*ways, *(1 - way for way in ways)),
+        least=0.1,
+        pictures=dict(zip(words, (images[0] for images in made), strict=True)),
+    )
+
+
+def test_what_stands_behind_the_75th_token_is_seen(studio: Studio, effect: Effect) -> None:
+    colours = ("red", "blue")
+    made = pictures(studio, [f"{HEART_OF_ANY_COLOUR}{' ,' * 80} {colour}" for colour in colours])
+    red, blue = (redness(images) for images in made)
+    effect(
+        "A colour behind the 75th token is seen; redder with `red` than with `blue` by",
+        red - blue,
+        least=0.3,
+        pictures=dict(zip(colours, (images[0] for images in made), strict=True)),
+    )
+
+
+def test_what_stands_behind_a_break_is_seen(studio: Studio, effect: Effect) -> None:
+    colours = ("red", "blue")
+    made = pictures(studio, [f"{HEART_OF_ANY_COLOUR} BREAK {colour}" for colour in colours])
+    red, blue = (redness(middles(images)) for images in made)
+    effect(
+        "A colour behind `BREAK` is that of the heart; redder in the middle with `red` than with `blue` by",
+        red - blue,
+        least=0.3,
+        pictures=dict(zip(colours, (images[0] for images in made), strict=True)),
     )
 
 

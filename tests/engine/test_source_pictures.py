@@ -8,7 +8,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from effects import Effect
-from gesso.core.requests import Resize
+from gesso.core.requests import ImageRequest, Resize
 from gesso.engine.edit.colours import with_colours_of
 from gesso.engine.edit.fit import fitted
 from gesso.engine.edit.source import read_mask, read_source
@@ -31,10 +31,39 @@ def test_a_photo_is_turned_as_its_camera_says(tmp_path: Path, effect: Effect) ->
     )
 
 
-def test_what_is_transparent_lies_on_white_and_of_a_mask_stays(tmp_path: Path) -> None:
-    Image.new("RGBA", (8, 8), (255, 0, 0, 0)).save(tmp_path / "glass.png")
-    assert read_source(str(tmp_path / "glass.png")).image.getpixel((0, 0)) == (255, 255, 255)
-    assert read_mask(str(tmp_path / "glass.png")).image.getpixel((0, 0)) == (0, 0, 0)
+def test_what_is_transparent_lies_on_white_and_of_a_mask_stays(tmp_path: Path, effect: Effect) -> None:
+    glass = Image.new("RGBA", (8, 8), (255, 0, 0, 255))
+    glass.paste((0, 0, 255, 0), (0, 0, 8, 4))
+    glass.save(tmp_path / "glass.png")
+    read, mask = (np.asarray(each(str(tmp_path / "glass.png")).image) for each in (read_source, read_mask))
+    effect(
+        "What is transparent of a picture lies on white: pixels that do not",
+        int((read[:4] != 255).any(-1).sum() + (read[4:] != (255, 0, 0)).any(-1).sum()),
+        most=0,
+        on="files",
+    )
+    assert (mask[:4] == 0).all()
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr"])
+def test_a_picture_in_memory_is_read_as_its_file_is(mode: str, tmp_path: Path) -> None:
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (8, 4, 3), np.uint8)).convert(mode)
+    given = ImageRequest(image=image).image  # pyright: ignore[reportArgumentType]
+    assert isinstance(given, str)
+    assert read_source(given).image.tobytes() == image.convert("RGB").tobytes()
+    assert ImageRequest(image=tmp_path / "a.png").image == str(tmp_path / "a.png")  # pyright: ignore[reportArgumentType]
+
+
+def test_a_photo_in_memory_is_turned_as_its_camera_says(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (40, 80), (120, 200, 80)).save(tmp_path / "photo.jpg", exif=exif, icc_profile=wide_gamut())
+    with Image.open(tmp_path / "photo.jpg") as photo:
+        given = ImageRequest(image=photo).image  # pyright: ignore[reportArgumentType]
+    assert isinstance(given, str)
+    memory, file = read_source(given).image, read_source(str(tmp_path / "photo.jpg")).image
+    assert memory.size == (80, 40)
+    assert memory.tobytes() == file.tobytes()
 
 
 def test_each_way_to_another_shape_is_what_its_name_says(effect: Effect) -> None:
@@ -75,16 +104,31 @@ def wide_gamut() -> bytes:
     return bytes(profile)
 
 
-@pytest.mark.parametrize("mode", ["RGB", "RGBA", "P"])
-def test_colours_are_those_that_the_profile_of_the_picture_means(mode: str, tmp_path: Path) -> None:
-    path = str(tmp_path / "wide.png")
-    plain = Image.new("RGB", (4, 4), (120, 200, 80))
-    (plain.quantize() if mode == "P" else plain.convert(mode)).save(path, icc_profile=wide_gamut())
-    red, green, blue = np.asarray(read_source(path).image)[0, 0].astype(int)
-    assert green >= 200  # a green of a wide gamut is a stronger one in sRGB
-    assert red < 110
-    assert blue < 75
-    assert read_mask(path).image.getpixel((0, 0)) == (120, 200, 80)
+def in_srgb(colour: tuple[int, int, int]) -> np.ndarray:
+    """A colour of `wide_gamut` in sRGB, 0 to 255, by its primaries and the curve that both have (IEC 61966-2-1)."""
+    values = np.array(colour) / 255
+    linear = np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
+    # Columns are the primaries, as profiles have them: adapted to the white D50.
+    wide = np.array([[0.60974, 0.20528, 0.14919], [0.31111, 0.62567, 0.06322], [0.01947, 0.06087, 0.74457]])
+    usual = np.array([[0.43607, 0.38515, 0.14307], [0.22249, 0.71687, 0.06061], [0.01392, 0.09708, 0.71410]])
+    found = np.clip(np.linalg.solve(usual, wide @ linear), 0, 1)
+    return 255 * np.where(found <= 0.0031308, found * 12.92, 1.055 * found ** (1 / 2.4) - 0.055)
+
+
+def test_colours_are_those_that_the_profile_of_the_picture_means(tmp_path: Path, effect: Effect) -> None:
+    colour, errors = (120, 180, 90), list[float]()
+    for mode in ("RGB", "RGBA", "P"):
+        path, plain = str(tmp_path / f"{mode}.png"), Image.new("RGB", (4, 4), colour)
+        (plain.quantize() if mode == "P" else plain.convert(mode)).save(path, icc_profile=wide_gamut())
+        errors.append(float(np.abs(np.asarray(read_source(path).image)[0, 0] - in_srgb(colour)).max()))
+        assert read_mask(path).image.getpixel((0, 0)) == colour
+    assert np.abs(in_srgb(colour) - colour).max() > 15
+    effect(
+        "The colours of a picture with a profile of a wider gamut are brought to sRGB: largest error of a value of 255",
+        max(errors),
+        most=2,
+        on="files",
+    )
 
 
 def test_a_photo_with_a_profile_is_turned_too(tmp_path: Path) -> None:

@@ -91,6 +91,29 @@ def test_pictures_show_the_colour_that_a_wildcard_chose_for_them(studio: Studio,
     )
 
 
+def test_a_style_is_written_around_the_prompt(studio: Studio, effect: Effect) -> None:
+    Path("styles").mkdir()
+    Path("styles/places.yaml").write_text("on teal:\n  prompt: a large {prompt} on a teal background\n")
+    asked = ImageRequest(prompt="red heart", styles=("on teal",), count=4, seed=1, steps=8)
+    result = studio.submit(asked).result(100)
+    assert result.recipes[0].resolved.prompt == "a large red heart on a teal background"
+    readings = [read(image) for image in result.images]
+    effect(
+        "`red heart` in a style of `a large {prompt} on a teal background` shows both; share of 4 pictures",
+        sum(reading.background == "teal" and reading.things[0].colour == "red" for reading in readings) / len(readings),
+        least=0.75,
+        pictures={"with the style": result.images[0]},
+    )
+
+
+def test_a_prompt_in_json_stays_plain_text_in_a_style(studio: Studio) -> None:
+    Path("styles").mkdir()
+    Path("styles/ink.yaml").write_text('prompt: "{prompt}, ink"\n')
+    resolved = studio.resolve(request('{"scene": "a [red] cat"}', styles=("ink",)))
+    assert resolved.prompt == '{"scene": "a [red] cat"}, ink'
+    assert resolved.dialect == "plain"
+
+
 def test_a_picture_is_replayed_with_its_own_text(studio: Studio, tmp_path: Path) -> None:
     result = made(studio, count=3)
     for path in result.save(tmp_path)[1:]:

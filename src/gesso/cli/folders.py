@@ -1,10 +1,10 @@
 """A folder of pictures in place of one: the same is done to each."""
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gesso.cli.fetching import Fetch, with_models_here
 from gesso.cli.output import print_json, print_warning
 from gesso.core.errors import CancelledError, GessoError, InputError, NotHereError, UsageError
 
@@ -14,13 +14,12 @@ if TYPE_CHECKING:
     from gesso.engine.handle import Handle
     from gesso.engine.studio import Studio
 
-Fetch = Callable[["ImageRequest", NotHereError], "ImageRequest"]
 _SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp"})
 
 
 def is_folder(image: str) -> bool:
     """Whether a picture as it was given is a folder of them, and not a file or a `data:` URL."""
-    from gesso.core.requests import DATA
+    from gesso.core.given_pictures import DATA
 
     return not image.startswith(DATA) and os.path.isdir(os.path.expanduser(image))
 
@@ -46,13 +45,13 @@ def requests_of_folder(request: "ImageRequest", folder: Path) -> list["ImageRequ
 
 
 def run_folder(
-    requests: list["ImageRequest"], settings: "Settings", *, fetched: Fetch, out: Path | None, as_json: bool
+    requests: list["ImageRequest"], settings: "Settings", *, fetch: Fetch, out: Path | None, as_json: bool
 ) -> None:
     """Make all pictures in one studio, so that they share forwards; save and print each as soon as it is done, with
     its source behind a tab.
 
     Args:
-        fetched: the request once the model that it names is here.
+        fetch: what is not here.
 
     Raises:
         GessoError: some were not made, each told when the others are, with the exit code of the first; or none can be.
@@ -60,7 +59,7 @@ def run_folder(
     from gesso.cli.album import Album
     from gesso.engine.studio import Studio
 
-    requests = _with_model(requests, settings, fetched)
+    requests = _with_models(requests, settings, fetch)
     told: list[dict[str, Any]] = []
     failed: dict[str, GessoError] = {}
     with Studio(settings) as studio:
@@ -100,18 +99,21 @@ class NotAllMadeError(GessoError):
         self.exit_code = failed[0].exit_code
 
 
-def _with_model(requests: list["ImageRequest"], settings: "Settings", fetched: Fetch) -> list["ImageRequest"]:
+def _with_models(requests: list["ImageRequest"], settings: "Settings", fetch: Fetch) -> list["ImageRequest"]:
     """The same of models that are here. All name the same ones."""
     from gesso.engine.studio import Studio
 
     with Studio(settings) as studio:
+
+        def resolvable(request: "ImageRequest") -> "ImageRequest":
+            studio.resolve(request)
+            return request
+
         try:
-            studio.resolve(requests[0])
-        except NotHereError as missing:
-            found = fetched(requests[0], missing)
+            found = with_models_here(requests[0], resolvable, fetch)
+        except NotHereError:
+            raise
         except GessoError:  # of this picture, or of all: told in its turn
-            return requests
-        else:
             return requests
     return [request.model_copy(update={"model": found.model, "refiner": found.refiner}) for request in requests]
 

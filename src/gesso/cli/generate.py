@@ -8,14 +8,16 @@ import typer
 
 from gesso.cli import options
 from gesso.cli.destination import check_writable, checked_format
+from gesso.cli.fetching import Fetch, with_models_here
 from gesso.cli.folders import is_folder, refuse_for_folders, requests_of_folder, run_folder
 from gesso.cli.input_fields import inpaint_fields, outpaint_fields
 from gesso.cli.invocation import adapters, embeddings, pairs, parts_from, settings_of
 from gesso.cli.output import AsJson, print_json, print_warning
 from gesso.cli.passes import hires_pass, refiner_use, thresholding
+from gesso.cli.pull import fetch_missing
 from gesso.cli.show import check_picture
 from gesso.cli.size import parsed_size
-from gesso.core.errors import NotHereError, UsageError
+from gesso.core.errors import UsageError
 
 if TYPE_CHECKING:
     from gesso.cli.album import Album
@@ -59,10 +61,10 @@ def generate(  # one parameter for each option: that is how Typer declares them
     strength: options.Strength = None,
     resize: options.Resize = None,
     mask: options.Mask = None,
-    invert_mask: options.InvertMask = False,
+    invert_mask: options.InvertMask = None,
     mask_blur: options.MaskBlur = None,
-    soft_mask: options.SoftMask = False,
-    only_masked: options.OnlyMasked = False,
+    soft_mask: options.SoftMask = None,
+    only_masked: options.OnlyMasked = None,
     padding: options.Padding = None,
     fill: options.Fill = None,
     keep_outside: options.KeepOutside = None,
@@ -70,7 +72,7 @@ def generate(  # one parameter for each option: that is how Typer declares them
     right: options.Right = None,
     up: options.Up = None,
     down: options.Down = None,
-    color_correction: options.ColorCorrection = False,
+    color_correction: options.ColorCorrection = None,
     loras: options.Lora = None,
     embedding: options.Embedding = None,
     embeddings_by_name: options.EmbeddingsByName = None,
@@ -145,7 +147,7 @@ def generate(  # one parameter for each option: that is how Typer declares them
         "outpaint": outpaint_fields(
             {"left": left, "right": right, "up": up, "down": down}, fill if mask is None else None
         ),
-        "color_correction": color_correction or None,
+        "color_correction": color_correction,
         "width": width,
         "height": height,
         "steps": steps,
@@ -199,17 +201,23 @@ def generate(  # one parameter for each option: that is how Typer declares them
     from gesso.cli.asking import request_from
 
     request = request_from(from_image, {name: value for name, value in asked.items() if value is not None}, settings)
+    fetch = partial(fetch_missing, settings=settings, yes=yes)
     if image is not None and is_folder(image):
         refuse_for_folders(out, journal)
         requests = requests_of_folder(request, Path(image).expanduser())
-        fetched = partial(_with_fetched, settings=settings, yes=yes)
-        run_folder(requests, settings, fetched=fetched, out=out, as_json=as_json)
+        run_folder(requests, settings, fetch=fetch, out=out, as_json=as_json)
         return
-    _run(request, settings, out=out, journal=journal, yes=yes, as_json=as_json)
+    _run(request, settings, fetch=fetch, out=out, journal=journal, as_json=as_json)
 
 
 def _run(
-    request: "ImageRequest", settings: "Settings", *, out: Path | None, journal: Path | None, yes: bool, as_json: bool
+    request: "ImageRequest",
+    settings: "Settings",
+    *,
+    fetch: Fetch,
+    out: Path | None,
+    journal: Path | None,
+    as_json: bool,
 ) -> None:
     """Make the pictures, save them and say where they are: also those of a request that failed or was interrupted."""
     from gesso.cli.album import Album
@@ -217,11 +225,8 @@ def _run(
 
     album, timings, warnings = Album(out, settings, journal), Timings(), list[str]()
     try:
-        try:
-            warnings += _paint(request, settings, album, timings, journal=journal)
-        except NotHereError as missing:
-            request = _with_fetched(request, missing, settings, yes=yes)
-            warnings += _paint(request, settings, album, timings, journal=journal)
+        paint = partial(_paint, settings=settings, album=album, timings=timings, journal=journal)
+        warnings += with_models_here(request, paint, fetch)
         album.close()
     finally:
         for path in album.removed:
@@ -233,21 +238,8 @@ def _run(
             print("\n".join(str(path) for path in album.paths))
 
 
-def _with_fetched(request: "ImageRequest", missing: NotHereError, settings: "Settings", *, yes: bool) -> "ImageRequest":
-    """The same request of a model that was not here and now is. A link is not kept in recipes; where it led to is."""
-    from gesso.cli.pull import fetch_missing
-
-    path = fetch_missing(missing, settings, yes=yes)
-    if path.is_dir():
-        return request
-    refiner = request.refiner
-    if refiner is not None and refiner.model == missing.what:
-        return request.model_copy(update={"refiner": refiner.model_copy(update={"model": str(path)})})
-    return request.model_copy(update={"model": str(path)})
-
-
 def _paint(
-    request: "ImageRequest", settings: "Settings", album: "Album", timings: "Timings", *, journal: Path | None
+    request: "ImageRequest", *, settings: "Settings", album: "Album", timings: "Timings", journal: Path | None
 ) -> tuple[str, ...]:
     """Run a request while a person watches, and return its warnings. Ctrl-C, or any failure here, cancels it."""
     from gesso.cli.progress import progress_bar

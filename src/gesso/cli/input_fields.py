@@ -7,13 +7,9 @@ def inpaint_fields(**options: Any) -> dict[str, Any] | None:
     """Fields of `Inpaint`, as many as are said; `None` where there are none.
 
     Args:
-        options: by the name of the field, those that were left out `None`, or `False` where they can only be set.
+        options: by the name of the field, those that were left out `None`.
     """
-    keep_outside = options.pop("keep_outside")
-    given = {name: value for name, value in options.items() if value is not None and value is not False}
-    if keep_outside is not None:
-        given["keep_outside"] = keep_outside
-    return given or None
+    return {name: value for name, value in options.items() if value is not None} or None
 
 
 def outpaint_fields(sides: dict[str, int | None], fill: str | None) -> dict[str, Any] | None:

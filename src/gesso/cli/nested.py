@@ -18,10 +18,10 @@ _GROUNDS: Mapping[str, frozenset[str]] = MappingProxyType(
 
 _OF_MASK: Mapping[str, str] = MappingProxyType(
     {
-        "invert": "--invert-mask",
+        "invert": "--[no-]invert-mask",
         "blur": "--mask-blur",
-        "soft": "--soft-mask",
-        "only_masked": "--only-masked",
+        "soft": "--[no-]soft-mask",
+        "only_masked": "--[no-]only-masked",
         "padding": "--padding",
         "fill": "--fill",
         "keep_outside": "--[no-]keep-outside",

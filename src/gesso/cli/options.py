@@ -75,11 +75,16 @@ Resize = Annotated[
 Mask = Annotated[
     str | None, _option("A picture of the same size: only what is white in it changes.", panel=_INPUT, metavar="IMAGE")
 ]
-InvertMask = Annotated[bool, _option("Only what is black in it changes.", "--invert-mask", panel=_INPUT)]
+InvertMask = Annotated[
+    bool | None, _option("Only what is black in it changes.", "--invert-mask/--no-invert-mask", panel=_INPUT)
+]
 MaskBlur = Annotated[float | None, _option("How far its edges are blurred.", panel=_INPUT, metavar="PX")]
-SoftMask = Annotated[bool, _option("Its gray is how much may change.", "--soft-mask", panel=_INPUT)]
+SoftMask = Annotated[
+    bool | None, _option("Its gray is how much may change.", "--soft-mask/--no-soft-mask", panel=_INPUT)
+]
 OnlyMasked = Annotated[
-    bool, _option("Paint what is around it at full size, and put it back.", "--only-masked", panel=_INPUT)
+    bool | None,
+    _option("Paint what is around it at full size, and put it back.", "--only-masked/--no-only-masked", panel=_INPUT),
 ]
 Padding = Annotated[int | None, _option("How much around it is seen then.", panel=_INPUT, metavar="PX")]
 Fill = Annotated[str | None, _option("What lies under it at first.", panel=_INPUT, metavar="original|blur|noise|zero")]
@@ -91,7 +96,8 @@ Right = Annotated[int | None, _option("Beyond the right side.", panel=_INPUT, me
 Up = Annotated[int | None, _option("Beyond the upper side.", panel=_INPUT, metavar="PX")]
 Down = Annotated[int | None, _option("Beyond the lower side.", panel=_INPUT, metavar="PX")]
 ColorCorrection = Annotated[
-    bool, _option("Bring the colours to those of the picture.", "--color-correction", panel=_INPUT)
+    bool | None,
+    _option("Bring the colours to those of the picture.", "--color-correction/--no-color-correction", panel=_INPUT),
 ]
 
 Eta = Annotated[float | None, _option("Noise drawn anew at each step, 0 to 1.", panel=_SAMPLING, metavar="SHARE")]

@@ -97,7 +97,7 @@ def upscale(
 def _saved(larger: "Image.Image", source: str, out: Path | None, settings: "Settings") -> Path:
     """Write an enlarged picture where `--out` says, else under the name of its source and its size, numbered where
     that is taken."""
-    from gesso.core.requests import DATA
+    from gesso.core.given_pictures import DATA
     from gesso.engine.naming import destination, write_under
     from gesso.engine.pictures import encode_plain
 

@@ -9,10 +9,11 @@ from dataclasses import asdict
 from enum import StrEnum
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 from gesso.core.chance import Chance
 from gesso.core.errors import InputError
+from gesso.core.given_pictures import DATA, as_text
 
 MAX_PROMPT_CHARACTERS = 20_000
 MAX_STEPS = 10_000
@@ -186,10 +187,6 @@ class DynamicThresholding(Value):
     """Share of the values that are brought into that range whole; the rest is cut. 0 to 1."""
 
 
-DATA = "data:"
-"""How the text of a picture begins that is given as such, and all that is kept of it in a recipe."""
-
-
 class PictureUse(Value):
     """A picture that a request begins with, or a mask of one."""
 
@@ -197,6 +194,10 @@ class PictureUse(Value):
     """The path of a PNG, JPEG or WebP file, or a `data:` URL that holds one in base64."""
     sha256: str | None = None
     """Of the file's bytes; another is refused. `None` takes the file as it is."""
+
+
+Picture = Annotated[str | PictureUse, BeforeValidator(as_text)]
+"""A path or a `data:` URL; in Python also an `os.PathLike`, or a picture of Pillow."""
 
 
 class ResolvedPicture(Value):
@@ -292,7 +293,7 @@ class Fill(StrEnum):
 class Inpaint(Value):
     """Which part of a picture may change."""
 
-    mask: str | PictureUse
+    mask: Picture
     """A path or a `data:` URL, of the size of the picture: white changes, black stays."""
     invert: bool = False
     """Black changes, white stays."""
@@ -388,7 +389,7 @@ class ImageRequest(Value):
     """What makes pictures of latents."""
     vae_encoder: str | VaeUse | None = None
     """What makes latents of pictures."""
-    image: str | PictureUse | None = None
+    image: Picture | None = None
     """What the picture begins with: a path or a `data:` URL. `None` begins with noise alone."""
     strength: float | None = None
     """How much of `image` may change: the share of the steps that is made, above 0 to 1."""

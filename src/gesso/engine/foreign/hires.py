@@ -20,6 +20,20 @@ _MARKS = ("Hires upscale", "Hires resize", "Hires upscaler")
 _NETWORK = re.compile(r"<(?:lora|lyco):[^>]+>")
 _SAME = frozenset({"use same sampler", "use same scheduler", "use same checkpoint", "use same choices", "built-in"})
 
+_IN_SDNEXT: Mapping[str, str] = MappingProxyType(
+    {
+        "Latent Nearest": "Latent (nearest)",
+        "Latent Nearest exact": "Latent (nearest-exact)",
+        "Latent Bilinear": "Latent",
+        "Latent Bicubic": "Latent (bicubic)",
+        "Latent Bilinear antialias": "Latent (antialiased)",
+        "Latent Bicubic antialias": "Latent (bicubic antialiased)",
+        "Resize Lanczos": "Lanczos",
+        "Resize Nearest": "Nearest",
+    }
+)
+"""What SD.Next calls upscalers."""
+
 
 @dataclass
 class _Pass:
@@ -37,12 +51,24 @@ def carry_hires(pairs: dict[str, str], ledger: Ledger) -> None:
     """Enter what `pairs` say of a second pass, and take it out of them."""
     if not any(pairs.get(mark, "0x0") != "0x0" for mark in _MARKS):
         return
+    said = [key for key in pairs if key.startswith("Hires ") or key == DENOISING]
+    carry_pass({key: pairs.pop(key) for key in said}, ledger, size=pairs.get("Size", ""))
+
+
+def carry_pass(
+    said: Mapping[str, str], ledger: Ledger, *, size: str, names: Mapping[str, str] = MappingProxyType({})
+) -> None:
+    """Enter all that is said of a second pass.
+
+    Args:
+        size: of the first.
+        names: what AUTOMATIC1111 calls those keys that are called otherwise.
+    """
     second = _Pass(ledger)
-    size = pairs.get("Size", "")
-    for key in [key for key in pairs if key.startswith("Hires ") or key == DENOISING]:
-        value = pairs.pop(key)
-        rule = _RULES.get(key)
-        if value.lower() in _SAME or (key, value) in {("Hires steps", "0"), ("Hires resize", "0x0")}:
+    for key, value in said.items():
+        name = names.get(key, key)
+        rule = _RULES.get(name)
+        if value.lower() in _SAME or (name, value) in {("Hires steps", "0"), ("Hires resize", "0x0")}:
             ledger.describe(key, value)
             continue
         if rule is None:
@@ -78,7 +104,7 @@ def _resize(second: _Pass, key: str, value: str, _: str) -> None:
 def _upscaler(second: _Pass, key: str, value: str, _: str) -> None:
     """Upscalers that are networks enlarge pixels, so what stands in for one does too: latents need more noise."""
     try:
-        second.carry(key, value, upscaler=upscaler_named(value))
+        second.carry(key, value, upscaler=upscaler_named(_IN_SDNEXT.get(value, value)))
     except UnknownNameError as error:
         second.carry(f"({key})", LANCZOS, upscaler=LANCZOS)
         raise ValueError("there is no such upscaler; Lanczos enlarges in its place") from error

@@ -6,6 +6,7 @@ from types import MappingProxyType
 from gesso.core.requests import NoiseSource, PromptDialect, Weighting
 from gesso.engine.foreign.pairs import carry_pair, carry_prompts, has_weights, named_model
 from gesso.engine.foreign.samplers import of_sdnext
+from gesso.engine.foreign.sdnext_hires import carry_second_pass
 from gesso.engine.foreign.values import Ledger, NamedModel
 from gesso.engine.infotext import Infotext
 
@@ -33,6 +34,7 @@ def carry(text: Infotext, ledger: Ledger) -> NamedModel | None:
     pairs = {_KEYS.get(key, key): value for key, value in text.pairs.items()}
     carry_prompts(text, ledger)
     _carry_sampler(pairs, ledger)
+    carry_second_pass(pairs, ledger)
     _carry_parser(pairs.pop("Parser", "native"), text, ledger)
     ledger.imply("generator", "GPU", _GENERATOR, noise_source=NoiseSource.NV)
     for key, value in pairs.items():

@@ -137,7 +137,10 @@ class Worder:
         check_texts(request, facts)
         check_ranges(request)
         first_seed = request.seed if request.seed is not None else seed
-        found = wordings(request, dialect_of(request, facts), self._styles, self._wildcards, seed=first_seed)
+        dialect = dialect_of(request, facts)
+        found = wordings(request, dialect, self._styles, self._wildcards, seed=first_seed)
+        # Decided once, of what was written: a style around a prompt does not change how it is read.
+        request = request.model_copy(update={"dialect": dialect})
         decided = {text: decide(_worded(request, text), found.dynamic) for text in dict.fromkeys(found.texts)}
         first = decided[found.texts[0]]
         if len(found.texts) == 1:
