@@ -106,7 +106,7 @@ def test_what_stands_behind_a_break_is_seen(studio: Studio, effect: Effect) -> N
     made = pictures(studio, [f"{HEART_OF_ANY_COLOUR} BREAK {colour}" for colour in colours])
     red, blue = (redness(middles(images)) for images in made)
     effect(
-        "A colour behind `BREAK` is that of the heart; redder in the middle with `red` than with `blue` by",
+        "A colour behind `BREAK` reaches the heart; redder in the middle with `red` than with `blue` by",
         red - blue,
         least=0.3,
         pictures=dict(zip(colours, (images[0] for images in made), strict=True)),

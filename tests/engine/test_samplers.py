@@ -327,7 +327,13 @@ def test_more_steps_than_a_consistency_model_was_distilled_with_are_refused() ->
 
 
 def test_a_flow_takes_any_number_of_steps() -> None:
-    check_steps("Euler", 5000, scheduler_class="FlowMatchEulerDiscreteScheduler", scheduler_config={})
+    flow: dict[str, Any] = {"scheduler_class": "FlowMatchEulerDiscreteScheduler"}
+    check_steps("Euler", 5000, **flow, scheduler_config={})
+    check_steps("Euler", 1, **flow, scheduler_config={})
+    check_steps("Euler", 2, **flow, scheduler_config={"shift_terminal": 0.02})
+    for sampler in (DEFAULT, "Euler"):
+        with pytest.raises(InputError, match="takes 2 at least"):
+            check_steps(sampler, 1, **flow, scheduler_config={"shift_terminal": 0.02})  # as Qwen-Image's
 
 
 @pytest.mark.parametrize(("sampler", "schedule"), DIFFUSION_PAIRS)

@@ -564,6 +564,11 @@ def check_steps(sampler: str, steps: int, *, scheduler_class: str, scheduler_con
         # The steps are chosen among those that the model was distilled with.
         most = _whole(scheduler_config.get("original_inference_steps"), LCM_ORIGINAL_STEPS)
     elif flow:
+        if steps == 1 and scheduler_config.get("shift_terminal"):
+            raise InputError(
+                f"Asked for 1 step, sampler `{sampler}` takes 2 at least on this model",
+                hint="its schedule is stretched between a first and a last step",
+            )
         return
     else:
         # One less than there are noise levels: leading spacing begins at timestep 1.
