@@ -158,6 +158,15 @@ def test_an_instruction_has_the_language_of_prompts(
     assert same == made[0]
 
 
+@pytest.mark.parametrize(
+    ("kind", "channels"), [(StableDiffusionInstructPix2PixPipeline, 8), (StableDiffusionInpaintPipeline, 9)]
+)
+def test_a_prompt_is_explained_without_a_picture(kind: type[Any], channels: int) -> None:
+    with studios.studio() as studio:
+        found = studio.explain(ImageRequest(prompt="a (red:1.3) circle", model=str(folder(kind, channels))))
+    assert [piece.weight for piece in found.texts[0].chunks[0]] == [1.0, 1.3, 1.0]
+
+
 def test_what_such_a_model_lacks_is_told(pictures: dict[str, str]) -> None:
     inpaints, edits = folder(StableDiffusionInpaintPipeline, 9), folder(StableDiffusionInstructPix2PixPipeline, 8)
     soft, filled = ({"mask": pictures["mask"], **more} for more in ({"soft": True}, {"fill": "noise"}))

@@ -6,20 +6,25 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import cast
 
+from PIL import Image
+
 from gesso.core.errors import ModelError
-from gesso.core.requests import ResolvedAdapter, ResolvedImageRequest
+from gesso.core.given_pictures import as_text
+from gesso.core.requests import ImageRequest, Inpaint, ResolvedAdapter, ResolvedImageRequest
 from gesso.engine.conditioning.base import Tokenizer
 from gesso.engine.conditioning.chunks import chunked
 from gesso.engine.conditioning.words import WordTokenizer
 from gesso.engine.edit.strength import as_counted
-from gesso.engine.facts import facts_of
+from gesso.engine.facts import ModelFacts, facts_of
 from gesso.engine.prompt.reading import read_prompts
 from gesso.engine.prompt.steps import Entry
 from gesso.engine.prompt_words import PromptWords
 from gesso.models.families import Reads
 from gesso.models.folder import ModelDescription
 from gesso.models.load import load_tokenizer
+from gesso.models.tasks import Task
 
+_BLANK_PX = 64
 _SPECIAL_TOKENS = 2
 """Begin and end of a chunk."""
 
@@ -63,6 +68,18 @@ class Explanation:
     texts: tuple[ExplainedText, ...]
     chunk_size: int | None
     adapters: tuple[ResolvedAdapter, ...]
+
+
+def with_blank_pictures(request: ImageRequest, facts: ModelFacts) -> ImageRequest:
+    """A request to be explained, with what a model begins with that makes no pictures of text alone.
+
+    What is on the pictures does not change how the words are read.
+    """
+    if facts.only is None or request.image is not None:
+        return request
+    blank = as_text(Image.new("L", (_BLANK_PX, _BLANK_PX), 255))
+    mask = Inpaint(mask=blank) if facts.only is Task.INPAINT else None
+    return request.model_copy(update={"image": blank, "inpaint": mask})
 
 
 def explain(resolved: ResolvedImageRequest, description: ModelDescription, words: PromptWords) -> Explanation:

@@ -40,7 +40,7 @@ from gesso.devices.cpu import usable_cores
 from gesso.engine.adapter_files import AdapterFiles
 from gesso.engine.adapters import AdapterShelf, AppliedAdapters, applied
 from gesso.engine.edit.checks import read_pictures
-from gesso.engine.explaining import Explanation, explain
+from gesso.engine.explaining import Explanation, explain, with_blank_pictures
 from gesso.engine.facts import ModelFacts, facts_of
 from gesso.engine.foreign.fitting import fitted
 from gesso.engine.foreign.values import ForeignRecipe
@@ -255,6 +255,8 @@ class Studio:
 
     def explain(self, request: ImageRequest) -> Explanation:
         """How the prompts of a request would be read. Raises like `submit`; no network is loaded."""
+        asked = request.model if request.model is not None else self.settings.model
+        request = with_blank_pictures(request, facts_of(self.store.find(asked, request.parts)))
         resolved = self.resolve(request)
         description = self.store.find(resolved.model, resolved.parts)
         inversions = apply_inversions(
