@@ -321,8 +321,11 @@ NEXT_END += ", Model hash: 0123456789"
 NEXT_MEANT = {"noise_source": "nv", "dialect": "a1111", "weighting": "comfyui", "model": TOY}
 
 
-def sdnext(name: str, pairs: str = "", first: str = NEXT, negative: str = "", **truth: Any) -> Specimen:
-    text = f"a cat\nNegative prompt: {negative}\n{first}, {pairs}{', ' if pairs else ''}{NEXT_END}"
+def sdnext(
+    name: str, pairs: str = "", first: str = NEXT, negative: str = "", done: str = "txt2img", **truth: Any
+) -> Specimen:
+    end = NEXT_END.replace("txt2img", done)
+    text = f"a cat\nNegative prompt: {negative}\n{first}, {pairs}{', ' if pairs else ''}{end}"
     return parameters(name, SDNEXT, text, **{**NEXT_MEANT, **truth})
 
 
@@ -367,12 +370,14 @@ SDNEXT_TEXTS = (
             "sampler": "DPM++ SDE",
             "schedule": "uniform",
         },
+        done="txt2img; upscale; hires",
     ),
     sdnext(
         "a second pass of 2025, of the same size",
         "Refine: True, Hires force: True, Hires steps: 0, Hires strength: 0.3, Hires sampler: Same as primary, "
         "Refiner prompt: a large cat",
         hires={"scale": 1.0, "strength": 0.3, "prompt": "a large cat"},
+        done="hires; txt2img",
     ),
     sdnext(
         "a second pass of 2024, of a stated size",
@@ -387,12 +392,22 @@ SDNEXT_TEXTS = (
             "strength": 0.5,
             "guidance": 6.0,
         },
+        done="txt2img; upscale; hires",
     ),
     sdnext(
         "a second pass of 2023, which only enlarges",
         "Second pass: True, Hires force: False, Hires steps: 10, Hires upscaler: ESRGAN 4x Ultrasharp, "
         "Hires upscale: 2.0, Hires size: 1024x1536, Denoising strength: 0.5, Hires sampler: Default",
         left_out=("Hires upscaler", "Hires upscale"),
+        done="upscale; txt2img",
+    ),
+    sdnext(
+        "a second pass of 2025, at the strength of the first",
+        "Refine: True, HiRes mode: 1, Hires upscaler: Latent Bicubic, Hires scale: 2.0, Hires size: 1024x1536, "
+        "Hires force: True, Hires steps: 10, Hires strength: 0.0, Hires sampler: Default",
+        hires={"strength": 0.3, "scale": 2.0, "upscaler": "latent-bicubic", "steps": 10},
+        left_out=("Hires strength",),
+        done="txt2img; upscale; hires",
     ),
     sdnext("one of a batch", "Batch: 2x4, Index: 1x3"),
     sdnext("styles and networks", 'Styles: "ink; old, paper", LoRA networks: "foo, bar"'),

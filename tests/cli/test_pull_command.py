@@ -113,6 +113,28 @@ def test_for_a_folder_of_pictures_it_is_fetched_once(site: ModelSite, command: C
     assert ran.err.count("is not on this machine") == 1
 
 
+def test_a_picture_that_cannot_be_read_does_not_keep_a_folders_model_away(
+    site: ModelSite, command: Command, tmp_path: Path
+) -> None:
+    convert_model(describe(zoo.saved("sd1")), tmp_path / "a.safetensors", cache_folder=tmp_path / "cache")
+    site.add_civitai_model(1, 2, "a.safetensors", (tmp_path / "a.safetensors").read_bytes())
+    Path("photos").mkdir()
+    Path("photos/a.png").write_text("things to buy")
+    Image.new("RGB", (64, 64), "red").save("photos/b.png")
+    ran = command("edit", "photos", "x", "--model", "civitai:1", "--yes", "--steps", 2)
+    assert "a.png` is not a PNG, JPEG or WebP picture" in ran.err
+    assert "Of 2 pictures 1 failed" in ran.err
+    assert len(ran.out.splitlines()) == 1
+
+
+def test_a_model_that_refines_itself_is_fetched_once(site: ModelSite, command: Command, tmp_path: Path) -> None:
+    convert_model(describe(zoo.saved("sd1")), tmp_path / "a.safetensors", cache_folder=tmp_path / "cache")
+    site.add_civitai_model(1, 2, "a.safetensors", (tmp_path / "a.safetensors").read_bytes())
+    ran = command("generate", "x", "--model", "civitai:1", "--refiner", "civitai:1", "--yes", "--steps", 6)
+    assert ran.code == 0, ran.err
+    assert ran.err.count("is not on this machine") == 1
+
+
 def test_a_model_and_a_refiner_that_are_not_here_are_fetched_one_after_the_other_also_from_a_link(
     site: ModelSite, command: Command, tmp_path: Path
 ) -> None:

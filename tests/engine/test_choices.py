@@ -115,6 +115,9 @@ def test_what_a_seed_chooses_stays() -> None:
 
 def test_what_nobody_can_choose_is_refused_in_a_line() -> None:
     loop = {"a": ["x __b__"], "b": ["__a__"], "long": ["word " * 900]}
+    # Each names the next twice, and the last says nothing.
+    loop |= {f"n{place}": ["{2$$__n" + str(place + 1) + "__|__n" + str(place + 1) + "__}"] for place in range(40)}
+    loop["n40"] = ["{|}"]
 
     def looped(name: str) -> list[Option]:
         return [Option("", parse_template(value)) for value in loop[name]]
@@ -125,6 +128,8 @@ def test_what_nobody_can_choose_is_refused_in_a_line() -> None:
         chosen("{0::a|0::b}")
     with pytest.raises(InputError, match="grows without end"):
         choose("__long__ " * 100, looped, seed=1, what="prompt", unescape=False)
+    with pytest.raises(InputError, match="grows without end"):
+        choose("__n0__", looped, seed=1, what="prompt", unescape=False)
     with pytest.raises(InputError, match=r"Variables of dynamic prompts are not read: `\$\{season`"):
         parse_template("${season={summer|winter}} in ${season}")
     with pytest.raises(InputError, match="more than 100 brackets"):

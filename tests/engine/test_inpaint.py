@@ -121,6 +121,15 @@ def test_outside_every_kind_of_mask_each_byte_stays(
     assert changed(source, made)[inside].mean() > 0.5
 
 
+def test_a_size_that_is_asked_for_is_made_also_where_it_is_near(studio: Studio, tmp_path: Path) -> None:
+    Image.new("RGB", (100, 100), "teal").save(tmp_path / "source.png")
+    mask = mask_file(tmp_path / "mask.png", (30, 30, 60, 60), size=(100, 100))
+    asked: dict[str, Any] = {"image": str(tmp_path / "source.png"), "inpaint": {"mask": str(mask)}, "steps": 2}
+    for size in ((128, 64), (160, 160), (96, 96)):  # the last is what the model makes for 100x100
+        made = studio.generate(STAR, seed=1, width=size[0], height=size[1], resize="stretch", **asked).images[0]
+        assert made.size == (size if size != (96, 96) else (100, 100))
+
+
 def test_what_fills_the_mask_takes_the_old_shape_away(studio: Studio, tmp_path: Path, effect: Effect) -> None:
     (source,) = studio.generate(BACKGROUND, seed=1, steps=4).images
     source.save(tmp_path / "source.png")

@@ -149,6 +149,11 @@ def test_what_it_does_not_take_is_told(picture: str, tmp_path: Path) -> None:
         ({"image": picture, "inpaint": {"mask": str(tmp_path / "mask.png")}}, "takes no mask"),
         ({"image": picture, "strength": 0.5}, "takes no strength"),
         ({"image": picture, "clip_skip": 2}, "(?i)clip skip"),
+        (
+            {"image": picture, "refiner": {"model": str(zoo.saved("qwen-image"))}},
+            "made for text-to-image, not for edit",
+        ),
+        ({"image": picture, "refiner": {"model": str(folder("qwen-image-edit"))}}, "read for one model alone"),
     ]
     with studios.studio() as studio:
         for fields, told in cases:
@@ -167,6 +172,12 @@ def test_a_weight_changes_the_words_and_not_the_picture(picture: str) -> None:
     places = changed.nonzero().flatten().tolist()
     assert len(places) == 1  # `red`, behind all that stands for the picture
     assert 1000 < places[0] < len(changed) - 4
+
+
+def test_a_prompt_cannot_stand_for_a_picture(picture: str) -> None:
+    texts = replace(Texts.plain(f"a {PICTURE_TOKEN}", None), image=opened(picture))
+    with pytest.raises(InputError, match=r"holds `<\|image_pad\|>`, which stands for a picture"), torch.no_grad():
+        encode_texts(studios.PlainModel(zoo.built("qwen-image-edit")), texts, clip_skip=1)
 
 
 def weighed(weight: float, picture: str) -> Texts:

@@ -201,6 +201,7 @@ def test_a_picture_that_begins_with_another_is_finished_by_the_refiner(studio: S
         ("sd1", "sd2", {}, ("it predicts v_prediction, not epsilon",)),
         ("flux-dev", "flux-schnell", {}, ("`guidance_embeds`",)),
         ("flux-dev", "chroma", {}, ("known to its own pipeline alone",)),
+        ("qwen-image", "qwen-image-edit", {}, ("made for edit, not for text-to-image",)),
         ("pixart", "sd1", {}, ("known to its own pipeline alone",)),
     ],
 )

@@ -2,6 +2,7 @@
 """The table of samplers, and the schedulers it builds, on denoisers with a known solution and on thin pipelines."""
 
 import copy
+import math
 import re
 import subprocess
 import sys
@@ -597,6 +598,24 @@ def test_a_picture_to_begin_with_is_noised_to_the_level_of_the_step_it_begins_at
     found = other.add_noise(picture, noise, other.timesteps[[begin, 0]])
     expected = torch.stack([other.sigmas[3], other.sigmas[0]]).reshape(2, 1, 1, 1)
     torch.testing.assert_close(found, 3 + noise * expected)
+
+
+@pytest.mark.parametrize("begin", [1, 2, 5])
+def test_plms_may_begin_at_any_step(begin: int) -> None:
+    """Its first step makes two calls, and image-to-image may begin between them."""
+    scheduler = made("PLMS")
+    scheduler.set_timesteps(10)
+    scheduler.set_begin_index(begin)
+    picture = torch.full((1, 4, 2, 2), 0.5)
+    noise = torch.randn(picture.shape, generator=torch.Generator().manual_seed(0))
+    x = scheduler.add_noise(picture, noise, scheduler.timesteps[begin : begin + 1])
+    for timestep in scheduler.timesteps[begin:]:
+        call = begin if scheduler.step_index is None else scheduler.step_index
+        level = float(scheduler.sigmas[max(call - 1, 1)])  # calls 1 and 2 are at the level of the second step
+        predicted = (x - picture) / level  # of a network that knows the picture: the path is straight
+        x = scheduler.step(predicted, timestep, x, return_dict=False)[0]
+    end = float(scheduler.sigmas[-1])
+    torch.testing.assert_close(x * math.sqrt(1 + end**2), picture + end * noise, rtol=1e-4, atol=1e-4)
 
 
 # --- chance

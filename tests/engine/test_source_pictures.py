@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image, ImageCms
+from pydantic import ValidationError
 
 from effects import Effect
 from gesso.core.requests import ImageRequest, Resize
@@ -48,10 +49,42 @@ def test_what_is_transparent_lies_on_white_and_of_a_mask_stays(tmp_path: Path, e
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr"])
 def test_a_picture_in_memory_is_read_as_its_file_is(mode: str, tmp_path: Path) -> None:
     image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (8, 4, 3), np.uint8)).convert(mode)
+    assert in_memory(image).tobytes() == image.convert("RGB").tobytes()
+    assert ImageRequest(image=tmp_path / "a.png").image == str(tmp_path / "a.png")  # pyright: ignore[reportArgumentType]
+
+
+@pytest.mark.parametrize("mode", ["RGBa", "PA", "La"])
+def test_what_is_transparent_in_memory_lies_on_white_in_any_mode(mode: str) -> None:
+    clear = Image.new("RGBA", (4, 4), (255, 0, 0, 0))
+    image = clear.convert("LA").convert("La") if mode == "La" else clear.convert("P" if mode == "PA" else mode)
+    if mode == "PA":
+        image = image.convert("PA")
+        image.putalpha(0)
+    assert image.mode == mode
+    assert in_memory(image).getpixel((0, 0)) == (255, 255, 255)
+
+
+def test_a_profile_that_cannot_be_used_in_memory_is_left_out() -> None:
+    values = np.random.default_rng(0).integers(0, 256, (8, 8, 4), np.uint8)
+    image = Image.fromarray(values, "CMYK")
+    image.info["icc_profile"] = wide_gamut()  # of RGB
+    assert in_memory(image).tobytes() == image.convert("RGB").tobytes()
+
+
+def test_what_is_no_picture_in_memory_is_refused(tmp_path: Path) -> None:
+    Image.effect_noise((64, 64), 50).save(tmp_path / "half.png")
+    (tmp_path / "half.png").write_bytes((tmp_path / "half.png").read_bytes()[:900])
+    with Image.open(tmp_path / "half.png") as half, pytest.raises(ValidationError, match="the picture is damaged"):
+        in_memory(half)
+    with pytest.raises(ValidationError, match="convert it to L or RGB"):
+        in_memory(Image.fromarray(np.zeros((4, 4), np.float32)))
+
+
+def in_memory(image: Image.Image) -> Image.Image:
+    """What is read of a picture that is given as such."""
     given = ImageRequest(image=image).image  # pyright: ignore[reportArgumentType]
     assert isinstance(given, str)
-    assert read_source(given).image.tobytes() == image.convert("RGB").tobytes()
-    assert ImageRequest(image=tmp_path / "a.png").image == str(tmp_path / "a.png")  # pyright: ignore[reportArgumentType]
+    return read_source(given).image
 
 
 def test_a_photo_in_memory_is_turned_as_its_camera_says(tmp_path: Path) -> None:

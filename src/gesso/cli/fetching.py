@@ -36,6 +36,7 @@ def _naming(request: "ImageRequest", missing: NotHereError, path: Path) -> "Imag
     if path.is_dir():
         return request
     refiner = request.refiner
-    if refiner is not None and refiner.model == missing.what:
-        return request.model_copy(update={"refiner": refiner.model_copy(update={"model": str(path)})})
-    return request.model_copy(update={"model": str(path)})
+    refines = refiner is not None and refiner.model == missing.what
+    if refiner is not None and refines:
+        request = request.model_copy(update={"refiner": refiner.model_copy(update={"model": str(path)})})
+    return request if refines and request.model != missing.what else request.model_copy(update={"model": str(path)})

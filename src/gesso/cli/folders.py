@@ -105,16 +105,16 @@ def _with_models(requests: list["ImageRequest"], settings: "Settings", fetch: Fe
 
     with Studio(settings) as studio:
 
-        def resolvable(request: "ImageRequest") -> "ImageRequest":
-            studio.resolve(request)
+        def resolved(request: "ImageRequest") -> "ImageRequest":
+            try:
+                studio.resolve(request)
+            except NotHereError:
+                raise
+            except GessoError:  # of this picture, or of all: told in its turn
+                pass
             return request
 
-        try:
-            found = with_models_here(requests[0], resolvable, fetch)
-        except NotHereError:
-            raise
-        except GessoError:  # of this picture, or of all: told in its turn
-            return requests
+        found = with_models_here(requests[0], resolved, fetch)
     return [request.model_copy(update={"model": found.model, "refiner": found.refiner}) for request in requests]
 
 

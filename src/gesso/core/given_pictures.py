@@ -4,26 +4,56 @@ import base64
 import io
 import os
 import sys
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 DATA = "data:"
 """How the text of a picture begins that is given as such, and all that is kept of it in a recipe."""
 
 _MODES = frozenset({"1", "L", "LA", "P", "RGB", "RGBA", "I", "I;16"})
 """Of Pillow, that PNG can hold."""
+_TRANSPARENT = {"La": "LA", "PA": "RGBA", "RGBa": "RGBA"}
+"""The same in a mode of these."""
 
 
 def as_text(given: Any) -> Any:
-    """The path of an `os.PathLike`, and a picture of Pillow as a `data:` URL without loss; all else as it is."""
+    """The path of an `os.PathLike`, and a picture of Pillow as a `data:` URL, which is read as its file would be.
+
+    All else as it is.
+
+    Raises:
+        ValueError: the picture is damaged, or of a mode that says no colours.
+    """
     if isinstance(given, os.PathLike):
         return os.fspath(cast("os.PathLike[str]", given))
     pillow = sys.modules.get("PIL.Image")  # who has such a picture has imported it
-    if pillow is None or not isinstance(given, pillow.Image):
-        return given
-    exif = given.getexif()  # which way the camera was held
-    if given.mode not in _MODES:
-        given = given.convert("RGB")
-        given.info.pop("icc_profile", None)  # of other channels
+    return _as_png(given) if pillow is not None and isinstance(given, pillow.Image) else given
+
+
+def _as_png(image: "Image.Image") -> str:
+    try:
+        image.load()
+    except (OSError, SyntaxError) as error:
+        raise ValueError(f"the picture is damaged: {error}") from error
     written = io.BytesIO()
-    given.save(written, "PNG", compress_level=1, exif=exif)
+    # Its EXIF data say which way the camera was held.
+    _writable(image).save(written, "PNG", compress_level=1, exif=image.getexif())
     return f"{DATA}image/png;base64,{base64.b64encode(written.getvalue()).decode('ascii')}"
+
+
+def _writable(image: "Image.Image") -> "Image.Image":
+    """The picture in a mode of `_MODES`, its colours as its profile means them where that is of other channels."""
+    if image.mode in _MODES:
+        return image
+    if image.mode in _TRANSPARENT:
+        return image.convert(_TRANSPARENT[image.mode])
+    if image.mode == "F":
+        raise ValueError("a picture of mode F has no range of its own: convert it to L or RGB")
+    from gesso.core.profiles import in_srgb
+
+    colours, _ = in_srgb(image)
+    plain = colours.convert("RGB")
+    plain.info.pop("icc_profile", None)
+    return plain

@@ -189,7 +189,7 @@ def facts_of(
     Raises:
         ModelError: its pipeline makes no pictures from text.
     """
-    channels = _unet_channels(description)
+    channels = unet_channels(description)
     only = only_task(description.pipeline_class, channels)
     name = description.pipeline_class if only is None else only[1]
     signature = inspect.signature(pipeline_class(name).__call__)  # pyright: ignore[reportFunctionMemberAccess]
@@ -249,7 +249,8 @@ def _convolves(description: ModelDescription) -> bool:
     return bool(denoisers) and all(part.class_name in _CONVOLVING for part in denoisers)
 
 
-def _unet_channels(description: ModelDescription) -> int | None:
+def unet_channels(description: ModelDescription) -> int | None:
+    """Channels that its UNet reads; `None` where it has none."""
     unet = description.components.get("unet")
     channels = None if unet is None else unet.config.get("in_channels")
     return channels if isinstance(channels, int) else None

@@ -129,7 +129,7 @@ class Studio:
 
     def upscale(
         self,
-        picture: str | PictureUse,
+        picture: "str | os.PathLike[str] | Image.Image | PictureUse",
         *,
         scale: float | None = None,
         size_px: tuple[int, int] | None = None,
@@ -195,8 +195,8 @@ class Studio:
         device = choose.choose(request.device if request.device is not None else self.settings.device)
         seed, variation_seed = (secrets.randbelow(MAX_SEED + 1) for _ in range(2))
         vaes = self._vae_files.chosen(request, description)
-        given = read_pictures(request)
         refiner = None if request.refiner is None else self._refiner_facts(request.refiner, description)
+        given = read_pictures(request)
 
         def decided(request: ImageRequest, dynamic: bool) -> ResolvedImageRequest:
             """What will be done of a request whose texts are those of a picture."""

@@ -6,6 +6,7 @@ from PIL import Image, ImageChops, ImageFilter
 
 from gesso.core.errors import InputError
 from gesso.core.requests import Fill, Inpaint, ResolvedImageRequest, ResolvedInpaint
+from gesso.core.units import nearest_multiple
 from gesso.engine.edit.fit import extended, fitted
 
 Box = tuple[int, int, int, int]
@@ -66,12 +67,15 @@ class Canvas:
         return result
 
 
-def canvas_of(source: Image.Image, mask: Image.Image | None, resolved: ResolvedImageRequest) -> Canvas:
+def canvas_of(
+    source: Image.Image, mask: Image.Image | None, resolved: ResolvedImageRequest, *, multiple_px: int
+) -> Canvas:
     """The canvas of a resolved request.
 
     Args:
         source: its picture, RGB.
         mask: of the size of the picture, RGB, as it was given.
+        multiple_px: of which the model makes sides.
 
     Raises:
         InputError: the mask lets nothing change.
@@ -89,7 +93,8 @@ def canvas_of(source: Image.Image, mask: Image.Image | None, resolved: ResolvedI
         return Canvas(picture=fitted(source, size, resolved.resize), mask=None, region=(0, 0, *size), size=size)
     assert mask is not None
     picture = source
-    if not asked.only_masked and not _rounded_alike(source.size, size):
+    rounded = tuple(nearest_multiple(side, multiple_px) for side in source.size)
+    if not asked.only_masked and size != rounded:  # else it keeps its own size, which the model cannot make
         picture, mask = (fitted(image, size, resolved.resize) for image in (source, mask))
     white = painted_over(mask, asked)
     if asked.blur:
@@ -108,14 +113,6 @@ def painted_over(mask: Image.Image, asked: Inpaint | ResolvedInpaint) -> Image.I
     white = mask.convert("L")
     white = ImageChops.invert(white) if asked.invert else white
     return white if asked.soft else white.point([255 * (value >= 128) for value in range(256)])
-
-
-def _rounded_alike(size: tuple[int, int], wanted: tuple[int, int]) -> bool:
-    """Whether `wanted` is `size` but for the multiples that a model makes: the picture then keeps its own size."""
-    return all(abs(one - other) < _MOST_ROUNDED_PX for one, other in zip(size, wanted, strict=True))
-
-
-_MOST_ROUNDED_PX = 64
 
 
 def around(box: Box, padding: int, whole: tuple[int, int], wanted: tuple[int, int]) -> Box:

@@ -12,8 +12,8 @@ from PIL import Image, ImageOps
 
 from gesso.core.errors import InputError
 from gesso.core.given_pictures import DATA
+from gesso.core.profiles import in_srgb
 from gesso.core.requests import PictureUse, ResolvedPicture
-from gesso.engine.edit.profiles import in_srgb
 from gesso.engine.embedding import UNREADABLE
 from gesso.engine.picture_files import GIVE, first_line, open_picture
 

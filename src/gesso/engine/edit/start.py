@@ -77,7 +77,7 @@ def start_of(asked: ImageRequest, resolved: ResolvedImageRequest, facts: ModelFa
         mask, fill = read_mask(given).image, resolved.inpaint.fill
     if resolved.outpaint is not None:
         fill = resolved.outpaint.fill
-    canvas = canvas_of(read.image, mask, resolved)
+    canvas = canvas_of(read.image, mask, resolved, multiple_px=facts.size_multiple_px)
     return Start(
         image=canvas.seen(fill),
         strength=resolved.strength,

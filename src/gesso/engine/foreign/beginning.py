@@ -44,7 +44,7 @@ def _without(recipe: ForeignRecipe, names: re.Pattern[str]) -> ForeignRecipe:
 
 
 def _strength(recipe: ForeignRecipe, *, flow: bool) -> ForeignRecipe:
-    """ComfyUI makes all its steps at any strength."""
+    """ComfyUI and SD.Next make all their steps at any strength."""
     for one in recipe.left_out:
         if not _STRENGTH.match(one.name):
             continue
@@ -53,9 +53,11 @@ def _strength(recipe: ForeignRecipe, *, flow: bool) -> ForeignRecipe:
         except ValueError:
             continue
         recipe = _taking(recipe, one)
+        made = recipe.fields.get("steps", 1)
+        if recipe.program is Program.SDNEXT:
+            return recipe.with_fields(one.name, one.value, strength=strength, steps=int(made // strength) + 1)
         if recipe.program is not Program.COMFYUI:
             return recipe.with_fields(one.name, one.value, "one step more is made there", strength=strength)
-        made = recipe.fields.get("steps", 1)
         steps = planned_steps(made, strength)
         share = strength_making(made, steps, near=strength, flow=flow)
         return recipe.with_fields(one.name, one.value, strength=share, steps=steps)

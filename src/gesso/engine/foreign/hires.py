@@ -64,7 +64,7 @@ def carry_pass(
         size: of the first.
         names: what AUTOMATIC1111 calls those keys that are called otherwise.
     """
-    second = _Pass(ledger)
+    second = _Pass(ledger, fields=dict(ledger.fields.get("hires", {})))
     for key, value in said.items():
         name = names.get(key, key)
         rule = _RULES.get(name)

@@ -1,11 +1,13 @@
 """A finished picture made larger without a model."""
 
 import math
+import os
 from collections.abc import Callable
 
 from PIL import Image
 
 from gesso.core.errors import InputError
+from gesso.core.given_pictures import as_text
 from gesso.core.requests import MAX_SIDE_PX, PictureUse
 from gesso.engine.edit.source import read_source
 from gesso.engine.hires.checks import MAX_SCALE, USUAL_SCALE
@@ -13,7 +15,7 @@ from gesso.engine.hires.upscalers import LANCZOS, UPSCALERS, larger_picture, ups
 
 
 def enlarged(
-    picture: str | PictureUse,
+    picture: "str | os.PathLike[str] | Image.Image | PictureUse",
     *,
     scale: float | None = None,
     size_px: tuple[int, int] | None = None,
@@ -24,6 +26,7 @@ def enlarged(
     """The picture at a larger size; one of other proportions is covered, and what juts out is cut off on both sides.
 
     Args:
+        picture: a path, a `data:` URL, or a picture of Pillow.
         scale: of both sides, 2 if nothing is said.
         size_px: width and height instead.
         multiple_px: sides by scale are made multiples of it.
@@ -41,7 +44,7 @@ def enlarged(
     scale = USUAL_SCALE if scale is None else scale
     if not 1 <= scale <= MAX_SCALE:
         raise InputError(f"Asked for scale {scale:g}", hint=f"it is 1 to {MAX_SCALE}")
-    read = read_source(picture)
+    read = read_source(as_text(picture))
     if warn is not None:
         for line in read.warnings:
             warn(line)

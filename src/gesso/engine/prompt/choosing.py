@@ -70,6 +70,7 @@ class Chooser:
         self._unescape = unescape
         self._random = random.Random(f"{what} {seed}")  # whose `random()` Python promises to keep
         self._length = 0
+        self._drawings = 0
 
     def text(self, template: Template) -> str:
         """One text of `template`.
@@ -109,6 +110,9 @@ class Chooser:
         return choice.separator.join(text for text in texts if text.strip()) if choice.count else "".join(texts)
 
     def _drawn(self, options: Sequence[Option], what: str) -> Option:
+        self._drawings += 1
+        if self._drawings > MAX_PROMPT_CHARACTERS:  # each may draw others, and say nothing itself
+            raise InputError("The prompt grows without end by its choices", hint="let values name fewer others")
         total = sum(option.weight for option in options)
         if not total:
             raise InputError(f"Nothing can be chosen of `{what}`: all weights are 0", hint="give one of them more")

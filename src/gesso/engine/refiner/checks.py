@@ -3,9 +3,10 @@
 from gesso.core.errors import InputError
 from gesso.core.requests import ImageRequest, ResolvedHiresPass, ResolvedRefiner
 from gesso.engine.edit.strength import steps_made
-from gesso.engine.facts import ModelFacts
+from gesso.engine.facts import ModelFacts, unet_channels
 from gesso.models.families import Family, Role
 from gesso.models.folder import ComponentDescription, ModelDescription
+from gesso.models.tasks import Task, only_task
 from gesso.models.vaes import latent_channels, latent_space, vae_of
 
 _SAME = ("in_channels", "out_channels", "patch_size", "guidance_embeds")
@@ -26,6 +27,11 @@ def _misfit(model: ModelDescription, refiner: ModelDescription) -> str | None:
             return f"how `{one.name}` ({one.pipeline_class}) reads prompts is known to its own pipeline alone"
     assert model.family is not None
     assert refiner.family is not None
+    if (task := _only_task(model)) != (its_task := _only_task(refiner)):
+        its, own_task = (name or "text-to-image" for name in (its_task, task))
+        return f"it is made for {its}, not for {own_task}"
+    if model.family.reads_picture:
+        return "texts that are read beside a picture are read for one model alone"
     own, other = _denoiser(model), _denoiser(refiner)
     if own.name != other.name or own.class_name != other.class_name:
         return f"its denoiser is a `{other.class_name}`, not a `{own.class_name}`"
@@ -89,6 +95,11 @@ def resolve_refiner(
 
 def _denoiser(model: ModelDescription) -> ComponentDescription:
     return next(iter(model.with_role(Role.DENOISER)))
+
+
+def _only_task(model: ModelDescription) -> Task | None:
+    found = only_task(model.pipeline_class, unet_channels(model))
+    return None if found is None else found[0]
 
 
 def _read(family: Family) -> tuple[object, ...]:

@@ -208,6 +208,10 @@ class SigmaScheduler(SchedulerMixin, ConfigMixin):
             if self._rule.correct is not None:
                 corrected = self._rule.correct(self._step(call, draw))
                 self._points[-1] = Point(sigma=call.sigma, x=corrected, denoised=denoised)
+        if call.inner and not self._points:
+            # The run begins between the two calls of a step, as image-to-image may: the step that follows begins here.
+            self._step_index += 1
+            return SigmaSchedulerOutput(sample, model_output) if return_dict else (sample, model_output)
         step = self._step(call, draw, inner=point if call.inner else None)
         if follower is not None and follower.inner:
             assert self._rule.approach is not None
