@@ -1,12 +1,12 @@
 """Colours of a picture as its ICC profile means them."""
 
 import io
-from typing import Any
+from typing import cast
 
 import numpy as np
 from PIL import Image, ImageCms
 
-_SRGB: Any = ImageCms.createProfile("sRGB")  # pyright: ignore[reportUnknownMemberType]
+_SRGB = cast(ImageCms.ImageCmsProfile, ImageCms.createProfile("sRGB"))  # pyright: ignore[reportUnknownMemberType]
 _SAME = 1
 """Values apart that are rounding: a picture whose profile is sRGB under whatever name keeps its bytes."""
 
