@@ -208,6 +208,20 @@ def test_an_adapter_that_the_prompt_names_in_vain_is_an_error_and_in_automatic11
     assert result.recipes[0].resolved.missing == ("<hypernet:x:1>", "<lora:red-is-blu:1>")
 
 
+def test_an_adapter_of_a_name_that_no_file_can_have_is_unknown(studio: Studio) -> None:
+    with pytest.raises(UnknownNameError):
+        studio.resolve(asked(prompt=f"{PROMPT} <lora:{'a' * 300}:1>"))
+
+
+def test_an_adapter_named_in_the_negative_prompt_is_refused_and_words_in_automatic1111s_dialect(
+    studio: Studio,
+) -> None:
+    with pytest.raises(InputError, match="in the negative prompt has no effect"):
+        studio.resolve(asked(negative_prompt="<lora:red-is-blue:1> red"))
+    resolved = studio.resolve(asked(negative_prompt="<lora:red-is-blue:1> red", dialect="a1111"))
+    assert (resolved.negative_prompt, resolved.adapters) == ("<lora:red-is-blue:1> red", ())
+
+
 def test_blocks_have_weights_of_their_own(studio: Studio, tmp_path: Path) -> None:
     name = adapter_in(tmp_path, "mid", one_layer(MID, MID_WIDTH, MID_WIDTH, size=0.3))
     plain = pixels(quick(studio))

@@ -130,6 +130,8 @@ def test_what_nobody_can_choose_is_refused_in_a_line() -> None:
         choose("__long__ " * 100, looped, seed=1, what="prompt", unescape=False)
     with pytest.raises(InputError, match="grows without end"):
         choose("__n0__", looped, seed=1, what="prompt", unescape=False)
+    with pytest.raises(InputError, match="5,000 values are chosen at once"):
+        chosen("{5000$$" + "a|" * 6000 + "b}")
     with pytest.raises(InputError, match=r"Variables of dynamic prompts are not read: `\$\{season`"):
         parse_template("${season={summer|winter}} in ${season}")
     with pytest.raises(InputError, match="more than 100 brackets"):

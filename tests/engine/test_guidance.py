@@ -105,6 +105,17 @@ def test_a_picture_with_an_interval_is_replayed_to_the_bit_and_shares_forwards(s
         assert replay(studio, path).verdict is Verdict.IDENTICAL
 
 
+def test_an_interval_without_a_step_and_a_scale_that_is_not_milder_are_told(studio: Studio) -> None:
+    fields: dict[str, Any] = {"model": str(zoo.saved("sd1")), "width": 64, "height": 64, "steps": 4, "guidance": 3.0}
+    cases: list[tuple[dict[str, Any], str]] = [
+        ({"guidance_start": 0.3, "guidance_stop": 0.4}, "at no step: none of 4 begins between 0.3 and 0.4"),
+        ({"dynamic_thresholding": DynamicThresholding(mimic_scale=9)}, "9 is no milder than guidance 3"),
+    ]
+    for asked, told in cases:
+        result = studio.submit(ImageRequest(prompt="a", seed=1, **fields, **asked)).result(60)
+        assert [told in warning for warning in result.warnings] == [True]
+
+
 def tensors_of(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
     draw = torch.Generator().manual_seed(seed)
     negative, positive = torch.randn(2, 1, 4, 8, 8, generator=draw)

@@ -121,6 +121,25 @@ def test_outside_every_kind_of_mask_each_byte_stays(
     assert changed(source, made)[inside].mean() > 0.5
 
 
+def test_why_a_mask_lets_nothing_change_is_told_before_a_model_is_loaded(studio: Studio, tmp_path: Path) -> None:
+    Image.new("RGB", (64, 64), "teal").save(tmp_path / "source.png")
+    kinds = {"black": 0, "white": 255, "gray": 100}
+    for name, value in kinds.items():
+        Image.new("L", (64, 64), value).save(tmp_path / f"{name}.png")
+    mask_file(tmp_path / "dot.png", (30, 30, 31, 31), size=(64, 64))
+    cases: list[tuple[str, dict[str, Any], str]] = [
+        ("black", {}, "black everywhere"),
+        ("white", {"invert": True}, "white everywhere"),
+        ("gray", {}, "lighter than half"),
+        ("dot", {"blur": 64.0}, "a blur of 64 px leaves nothing"),
+    ]
+    for name, fields, told in cases:
+        inpaint = {"mask": str(tmp_path / f"{name}.png"), **fields}
+        asked = ImageRequest.model_validate({"image": str(tmp_path / "source.png"), "inpaint": inpaint})
+        with pytest.raises(InputError, match=told):
+            studio.resolve(asked)
+
+
 def test_a_size_that_is_asked_for_is_made_also_where_it_is_near(studio: Studio, tmp_path: Path) -> None:
     Image.new("RGB", (100, 100), "teal").save(tmp_path / "source.png")
     mask = mask_file(tmp_path / "mask.png", (30, 30, 60, 60), size=(100, 100))

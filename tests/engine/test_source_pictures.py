@@ -164,6 +164,60 @@ def test_colours_are_those_that_the_profile_of_the_picture_means(tmp_path: Path,
     )
 
 
+def gray_profile() -> bytes:
+    """An ICC profile of gray values by a power of 2.2, with the four tags that one must have."""
+    d50 = struct.pack(">3i", *(round(value * 65536) for value in (0.9642, 1.0, 0.8249)))
+    tags = {
+        b"desc": b"desc" + struct.pack(">II", 0, 5) + b"gray\0" + bytes(78),
+        b"wtpt": b"XYZ " + bytes(4) + d50,
+        b"kTRC": b"curv" + struct.pack(">IIHH", 0, 1, round(2.2 * 256), 0),
+        b"cprt": b"text" + bytes(4) + b"none" + bytes(4),
+    }
+    tags = {name: data + bytes(-len(data) % 4) for name, data in tags.items()}
+    table, body = struct.pack(">I", len(tags)), b""
+    for name, data in tags.items():
+        table += name + struct.pack(">II", 132 + 12 * len(tags) + len(body), len(data))
+        body += data
+    head = struct.pack(">I4sI", 128 + len(table) + len(body), b"lcms", 0x02400000) + b"mntrGRAYXYZ "
+    head += struct.pack(">6H", 2026, 1, 1, 0, 0, 0) + b"acsp" + bytes(28) + d50 + bytes(48)
+    return head + table + body
+
+
+@pytest.mark.parametrize("profile", [None, "gray", "sRGB"])
+def test_gray_pictures_of_any_depth_are_read_alike_with_a_profile_of_gray_or_of_colours(
+    profile: str | None, tmp_path: Path
+) -> None:
+    values = np.random.default_rng(0).integers(0, 256, (8, 8), np.uint8)
+    gray = Image.fromarray(values)
+    usual = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    icc = {None: None, "gray": gray_profile(), "sRGB": usual}[profile]
+    kinds = {"8": gray, "16": Image.fromarray(values.astype(np.uint16) * 257), "alpha": gray.convert("LA")}
+    for name, image in kinds.items():
+        image.save(tmp_path / f"{name}.png", icc_profile=icc)
+    read = {name: read_source(str(tmp_path / f"{name}.png")) for name in kinds}
+    assert [each.warnings for each in read.values()] == [()] * 3
+    assert len({each.image.tobytes() for each in read.values()}) == 1
+    apart = np.abs(np.asarray(read["8"].image.convert("L"), np.int16) - values).max()
+    assert apart <= (12 if profile == "gray" else 0)  # the curve of sRGB is about a power of 2.2
+
+
+def test_a_profile_of_gray_says_nothing_of_colours(tmp_path: Path) -> None:
+    Image.new("RGB", (4, 4), (120, 200, 80)).save(tmp_path / "one.png", icc_profile=gray_profile())
+    read = read_source(str(tmp_path / "one.png"))
+    assert read.image.getpixel((0, 0)) == (120, 200, 80)
+    assert "cannot be used" in read.warnings[0]
+
+
+def test_what_is_not_seen_of_a_picture_is_told(tmp_path: Path) -> None:
+    frames = [Image.new("RGB", (4, 4), colour) for colour in ("red", "blue")]
+    frames[0].save(tmp_path / "moving.webp", save_all=True, append_images=frames[1:], lossless=True)
+    assert "first of the 2 pictures" in read_source(str(tmp_path / "moving.webp")).warnings[0]
+    Image.new("RGBA", (4, 4), (255, 0, 0, 0)).save(tmp_path / "glass.png")
+    assert "lies on white" in read_source(str(tmp_path / "glass.png")).warnings[0]
+    Image.new("RGBA", (4, 4), (255, 0, 0, 255)).save(tmp_path / "solid.png")
+    assert not read_source(str(tmp_path / "solid.png")).warnings
+
+
 def test_a_photo_with_a_profile_is_turned_too(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -191,5 +245,5 @@ def test_a_damaged_profile_is_one_warning(profile: bytes, tmp_path: Path) -> Non
     Image.new("RGB", (64, 64), (120, 200, 80)).save(path, icc_profile=profile)
     read = read_source(str(path))
     assert read.image.getpixel((0, 0)) == (120, 200, 80)
-    assert read.warnings == (f"The colour profile of `{path}` is damaged: its colours were taken for sRGB",)
+    assert read.warnings == (f"The colour profile of `{path}` cannot be used: its colours were taken for sRGB",)
     assert "\n" not in read.warnings[0]

@@ -106,6 +106,17 @@ def test_a_style_is_written_around_the_prompt(studio: Studio, effect: Effect) ->
     )
 
 
+def test_a_name_that_is_near_is_told_also_where_a_file_is_broken(studio: Studio) -> None:
+    Path("styles").mkdir()
+    Path("styles/broken.yaml").write_text("prompt: [")
+    Path("wildcards/broken.yaml").write_text("a: [")
+    for fields, near in (({"styles": ("softt",)}, "nearest: soft"), ({"prompt": "__grond__"}, "nearest: ground")):
+        with pytest.raises(UnknownNameError) as unknown:
+            studio.resolve(request(**{"prompt": "a cat", **fields}))
+        assert near in str(unknown.value.hint)
+        assert "broken.yaml` could not be read" in str(unknown.value.hint)
+
+
 def test_a_prompt_in_json_stays_plain_text_in_a_style(studio: Studio) -> None:
     Path("styles").mkdir()
     Path("styles/ink.yaml").write_text('prompt: "{prompt}, ink"\n')

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 DATA = "data:"
 """How the text of a picture begins that is given as such, and all that is kept of it in a recipe."""
 
-_MODES = frozenset({"1", "L", "LA", "P", "RGB", "RGBA", "I", "I;16"})
+_MODES = frozenset({"1", "L", "LA", "P", "RGB", "RGBA", "I;16"})
 """Of Pillow, that PNG can hold."""
 _TRANSPARENT = {"La": "LA", "PA": "RGBA", "RGBa": "RGBA"}
 """The same in a mode of these."""
@@ -49,8 +49,8 @@ def _writable(image: "Image.Image") -> "Image.Image":
         return image
     if image.mode in _TRANSPARENT:
         return image.convert(_TRANSPARENT[image.mode])
-    if image.mode == "F":
-        raise ValueError("a picture of mode F has no range of its own: convert it to L or RGB")
+    if image.mode in {"I", "F"}:
+        raise ValueError(f"a picture of mode {image.mode} has no range of its own: convert it to L or RGB")
     from gesso.core.profiles import in_srgb
 
     colours, _ = in_srgb(image)

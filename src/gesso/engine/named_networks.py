@@ -34,6 +34,7 @@ def named_networks(request: ImageRequest, facts: ModelFacts, files: AdapterFiles
     """
     check_texts(request, facts)
     dialect = dialect_of(request, facts)
+    _check_negative(request, dialect)
     found = take_networks(request.prompt, dialect)
     request = _with_second(request, found, dialect)
     if found.prompt == request.prompt:
@@ -56,6 +57,18 @@ def named_networks(request: ImageRequest, facts: ModelFacts, files: AdapterFiles
             uses.append(use)
     changed = request.model_copy(update={"prompt": found.prompt, "adapters": tuple(uses)})
     return Named(request=changed, adapters=tuple(adapters), missing=tuple(missing))
+
+
+def _check_negative(request: ImageRequest, dialect: PromptDialect) -> None:
+    """There a network is words, as AUTOMATIC1111 has it."""
+    second = None if request.hires is None else request.hires.negative_prompt
+    for text in (request.negative_prompt, second):
+        named = take_networks(text or "", dialect)
+        tags = [*(tag for tag, _ in named.adapters), *named.unknown]
+        if tags and dialect is PromptDialect.GESSO:
+            raise InputError(
+                f"`{tags[0]}` in the negative prompt has no effect", hint="networks are named in the prompt"
+            )
 
 
 def _with_second(request: ImageRequest, first: NamedNetworks, dialect: PromptDialect) -> ImageRequest:

@@ -1,6 +1,7 @@
 """Files of pictures, opened with care: anybody may have made them."""
 
 import io
+import re
 from pathlib import Path
 
 from PIL import Image
@@ -25,7 +26,8 @@ def open_picture(file: Path | io.BytesIO, *, named: str | None = None) -> Image.
     try:
         image = Image.open(file, formats=("PNG", "JPEG", "WEBP"))
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise _too_large(told) from error
+        counted = re.search(r"(\d+) pixels", str(error))
+        raise _too_large(told, f"{int(counted[1]):,}" if counted else "more") from error
     except Image.UnidentifiedImageError as error:
         raise InputError(f"{told} is not a PNG, JPEG or WebP picture", hint=GIVE) from error
     except (FileNotFoundError, IsADirectoryError, PermissionError, NotADirectoryError) as error:
@@ -34,7 +36,7 @@ def open_picture(file: Path | io.BytesIO, *, named: str | None = None) -> Image.
         raise InputError(f"{told} is a damaged picture: {first_line(error)}", hint=GIVE) from error
     if Image.MAX_IMAGE_PIXELS is not None and image.width * image.height > Image.MAX_IMAGE_PIXELS:
         image.close()
-        raise _too_large(told)
+        raise _too_large(told, f"{image.width}x{image.height}")
     return image
 
 
@@ -43,8 +45,8 @@ def first_line(error: BaseException) -> str:
     return (str(error) or type(error).__name__).splitlines()[0]
 
 
-def _too_large(told: str) -> InputError:
+def _too_large(told: str, found: str) -> InputError:
     return InputError(
-        f"{told} claims more than {Image.MAX_IMAGE_PIXELS:,} pixels",
+        f"{told} claims {found} pixels, and at most {Image.MAX_IMAGE_PIXELS:,} are read",
         hint="it was not opened: such files are made to exhaust memory",
     )

@@ -1,6 +1,7 @@
 """The picture that is painted on: which part of it the networks see, where they may paint, and how it is put back."""
 
 from dataclasses import dataclass
+from typing import cast
 
 from PIL import Image, ImageChops, ImageFilter
 
@@ -12,8 +13,7 @@ from gesso.engine.edit.fit import extended, fitted
 Box = tuple[int, int, int, int]
 """Left, top, right, bottom in pixels; the last two not included."""
 
-NOTHING = "The mask lets nothing change: it is black everywhere"
-NOTHING_HINT = "white changes; `--invert-mask` turns it round"
+_HALF = 128
 _BLURS_PX = (256, 64, 16, 8, 4, 2, 1)
 
 
@@ -97,11 +97,8 @@ def canvas_of(
     if not asked.only_masked and size != rounded:  # else it keeps its own size, which the model cannot make
         picture, mask = (fitted(image, size, resolved.resize) for image in (source, mask))
     white = painted_over(mask, asked)
-    if asked.blur:
-        white = white.filter(ImageFilter.GaussianBlur(asked.blur))
     box = white.getbbox()
-    if box is None:
-        raise InputError(NOTHING, hint=NOTHING_HINT)
+    assert box is not None
     region = around(box, asked.padding, picture.size, size) if asked.only_masked else (0, 0, *picture.size)
     return Canvas(
         picture=picture, mask=white, region=region, size=size, gray=asked.soft, keep_outside=asked.keep_outside
@@ -109,10 +106,34 @@ def canvas_of(
 
 
 def painted_over(mask: Image.Image, asked: Inpaint | ResolvedInpaint) -> Image.Image:
-    """L: how far each pixel may be painted over, before anything is blurred."""
+    """L: how far each pixel may be painted over.
+
+    Raises:
+        InputError: none may.
+    """
     white = mask.convert("L")
     white = ImageChops.invert(white) if asked.invert else white
-    return white if asked.soft else white.point([255 * (value >= 128) for value in range(256)])
+    lightest = cast(int, white.getextrema()[1])
+    covers = white if asked.soft else white.point([255 * (value >= _HALF) for value in range(256)])
+    if asked.blur:
+        covers = covers.filter(ImageFilter.GaussianBlur(asked.blur))
+    if covers.getbbox() is None:
+        raise _nothing(lightest, asked)
+    return covers
+
+
+def _nothing(lightest: int, asked: Inpaint | ResolvedInpaint) -> InputError:
+    """Why a mask lets nothing change, whose lightest value is that where it is painted over."""
+    if not lightest:
+        found, other = (
+            ("white", "leave `--invert-mask` out") if asked.invert else ("black", "`--invert-mask` turns it round")
+        )
+        reason, hint = f"it is {found} everywhere", f"{'black' if asked.invert else 'white'} changes; {other}"
+    elif lightest < _HALF and not asked.soft:
+        reason, hint = "nothing of it is lighter than half", "`--soft-mask` takes its gray for how much may change"
+    else:
+        reason, hint = f"a blur of {asked.blur:g} px leaves nothing of it", "use less blur, or a larger mask"
+    return InputError(f"The mask lets nothing change: {reason}", hint=hint)
 
 
 def around(box: Box, padding: int, whole: tuple[int, int], wanted: tuple[int, int]) -> Box:

@@ -7,7 +7,7 @@ from typing import Any
 from gesso.core.errors import InputError
 from gesso.core.requests import MAX_SIDE_PX, Fill, ImageRequest, Inpaint, Outpaint, Resize, ResolvedInpaint
 from gesso.core.units import nearest_multiple
-from gesso.engine.edit.canvas import NOTHING, NOTHING_HINT, painted_over
+from gesso.engine.edit.canvas import painted_over
 from gesso.engine.edit.source import SourcePicture, read_mask, read_source
 from gesso.engine.edit.strength import steps_made
 from gesso.engine.facts import ModelFacts, facts_for
@@ -43,8 +43,8 @@ def read_pictures(request: ImageRequest) -> GivenPictures | None:
         raise InputError(
             f"The mask is {found} px, the picture {wanted}", hint=f"draw it on the picture: white changes, {wanted} px"
         )
-    if request.inpaint is not None and mask is not None and not painted_over(mask.image, request.inpaint).getbbox():
-        raise InputError(NOTHING, hint=NOTHING_HINT)
+    if request.inpaint is not None and mask is not None and 0 <= request.inpaint.blur <= MAX_BLUR_PX:
+        painted_over(mask.image, request.inpaint)
     return GivenPictures(source=source, mask=mask)
 
 

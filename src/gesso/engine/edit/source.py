@@ -8,6 +8,7 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 from PIL import Image, ImageOps
 
 from gesso.core.errors import InputError
@@ -20,6 +21,7 @@ from gesso.engine.picture_files import GIVE, first_line, open_picture
 MOST_BYTES = 2**30
 """Of a file: pixels of the most that are read, uncompressed, need less."""
 
+_OPAQUE = 255
 _MOST_TOLD = 200
 """Characters of a path that is none."""
 
@@ -61,19 +63,25 @@ def read_source(use: str | PictureUse, *, words: str = "picture", ground: str = 
             f"{told} is not the {words} that was meant: its sha256 begins with {sha256[:10]}, not {use.sha256[:10]}",
             hint=f"give the file as it was, or the one to use now with `{_option(words)}`",
         )
+    warnings: list[str] = []
+    named = told[:1].lower() + told[1:]
     with open_picture(io.BytesIO(data), named=told) as image:
         try:
+            frames = getattr(image, "n_frames", 1)
             upright = _upright(image)
             colours, known = (upright, True) if words == "mask" else in_srgb(upright)  # a mask has no colours
             decoded = _opaque(colours, ground)
         except UNREADABLE as error:
             raise InputError(f"{told} is a damaged picture: {first_line(error)}", hint=GIVE) from error
-    warnings = (
-        ()
-        if known
-        else (f"The colour profile of {told[:1].lower() + told[1:]} is damaged: its colours were taken for sRGB",)
+    if frames > 1:
+        warnings.append(f"The first of the {frames} pictures of {named} was taken")
+    if not known:
+        warnings.append(f"The colour profile of {named} cannot be used: its colours were taken for sRGB")
+    if words != "mask" and upright.mode == "RGBA" and upright.getchannel("A").getextrema()[0] != _OPAQUE:
+        warnings.append(f"What is transparent of {named} lies on white")
+    return SourcePicture(
+        resolved=ResolvedPicture(source=source, sha256=sha256), image=decoded, warnings=tuple(warnings)
     )
-    return SourcePicture(resolved=ResolvedPicture(source=source, sha256=sha256), image=decoded, warnings=warnings)
 
 
 def read_mask(use: str | PictureUse) -> SourcePicture:
@@ -109,7 +117,8 @@ def _read(path: Path, words: str) -> bytes:
 def _decoded(url: str, words: str) -> bytes:
     if url == DATA:
         raise InputError(
-            f"The {words} came with the request, and recipes keep none", hint=f"give it again, with `{_option(words)}`"
+            f"The {words} came with the request, and recipes keep none",
+            hint=f"`gesso generate --from` takes it again, with `{_option(words)}`",
         )
     head, comma, body = url.partition(",")
     try:
@@ -127,8 +136,19 @@ def _upright(image: Image.Image) -> Image.Image:
     image.load()
     turned = ImageOps.exif_transpose(image)
     if turned.mode.startswith("I;16"):  # `convert` would cut what is above 255 off
-        turned = turned.point(lambda value: value / 256, "L")
+        turned = _in_eight_bits(turned)
     return turned.convert("RGBA") if "A" in turned.getbands() or "transparency" in turned.info else turned
+
+
+def _in_eight_bits(image: Image.Image) -> Image.Image:
+    """L of 16 bits a pixel, or LA where one value is transparent."""
+    values = np.asarray(image)
+    eight = Image.fromarray((values >> 8).astype(np.uint8))
+    clear = image.info.get("transparency")
+    if isinstance(clear, int):
+        eight.putalpha(Image.fromarray(np.where(values == clear, 0, 255).astype(np.uint8)))
+    eight.info = {name: value for name, value in image.info.items() if name == "icc_profile"}
+    return eight
 
 
 def _opaque(image: Image.Image, ground: str) -> Image.Image:

@@ -46,7 +46,7 @@ def guidance_steering(
     guide = _guide(resolved, facts)
     if facts.guided_calls is None or not is_guided(resolved, facts) or (interval.whole and guide is None):
         return steering
-    scale = _scale(resolved, facts)
+    scale = guidance_scale(resolved, facts)
 
     def around(inner: TextSteering | None) -> Steering:
         if facts.guided_calls is GuidedCalls.APART:
@@ -56,7 +56,7 @@ def guidance_steering(
     return {**steering, **{name: around(steering.get(name)) for name in model.denoisers}}
 
 
-def _scale(resolved: ResolvedImageRequest, facts: ModelFacts) -> float:
+def guidance_scale(resolved: ResolvedImageRequest, facts: ModelFacts) -> float:
     """w in u + w (c - u). Pipelines that begin to guide above 0 add the guidance to c instead."""
     if facts.distilled:
         return float(resolved.arguments["true_cfg_scale"])
@@ -64,7 +64,7 @@ def _scale(resolved: ResolvedImageRequest, facts: ModelFacts) -> float:
 
 
 def _guide(resolved: ResolvedImageRequest, facts: ModelFacts) -> Guide | None:
-    scale = _scale(resolved, facts) if is_guided(resolved, facts) else 1.0
+    scale = guidance_scale(resolved, facts) if is_guided(resolved, facts) else 1.0
     if (threshold := resolved.dynamic_thresholding) is not None:
         return partial(thresholded, scale=scale, mimic_scale=threshold.mimic_scale, percentile=threshold.percentile)
     if resolved.guidance_rescale and "guidance_rescale" not in facts.accepts:  # else the pipeline does it

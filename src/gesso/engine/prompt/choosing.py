@@ -7,6 +7,7 @@ from gesso.core.errors import InputError
 from gesso.core.requests import MAX_PROMPT_CHARACTERS
 from gesso.engine.prompt.choices import Choice, Literal, Option, Template, Wildcard
 
+_MOST_AT_ONCE = 1000
 Values = Callable[[str], Sequence[Option]]
 """Name of a wildcard → its values; raises `UnknownNameError` where there is none of that name."""
 
@@ -89,7 +90,8 @@ class Chooser:
                     raise InputError("The prompt grows without end by its choices", hint="choose from shorter texts")
                 return text
             case Wildcard(name=name):
-                return self.text(self._drawn(list(self._values(name)), str(node)).inside)
+                values = self._values(name)
+                return self.text(values[self._drawn([value.weight for value in values], node)].inside)
             case Choice():
                 return self._several(node)
 
@@ -98,30 +100,34 @@ class Chooser:
         if choice.count and len(options) == 1 and (name := _only_wildcard(options[0])) is not None:
             options = list(self._values(name))  # several values of one list, none twice
         left = [option for option in options if option.weight > 0]
+        weights = [option.weight for option in left]
         least, most = choice.numbers(len(left))
         if not left:
             raise InputError(f"Nothing can be chosen of `{choice}`: all weights are 0", hint="give one of them more")
         count = least + int(self._random.random() * (most - least + 1))
+        if count > _MOST_AT_ONCE:
+            raise InputError(f"{count:,} values are chosen at once", hint=f"choose {_MOST_AT_ONCE:,} at most")
         texts: list[str] = []
         for _ in range(count):
-            option = self._drawn(left, str(choice))
-            left.remove(option)
-            texts.append(self.text(option.inside))
+            place = self._drawn(weights, choice)
+            del weights[place]
+            texts.append(self.text(left.pop(place).inside))
         return choice.separator.join(text for text in texts if text.strip()) if choice.count else "".join(texts)
 
-    def _drawn(self, options: Sequence[Option], what: str) -> Option:
+    def _drawn(self, weights: Sequence[float], what: object) -> int:
+        """The place of one of them, the more often the more it weighs."""
         self._drawings += 1
         if self._drawings > MAX_PROMPT_CHARACTERS:  # each may draw others, and say nothing itself
             raise InputError("The prompt grows without end by its choices", hint="let values name fewer others")
-        total = sum(option.weight for option in options)
+        total = sum(weights)
         if not total:
             raise InputError(f"Nothing can be chosen of `{what}`: all weights are 0", hint="give one of them more")
-        place = self._random.random() * total
-        for option in options:
-            place -= option.weight
-            if place < 0:
-                return option
-        return next(option for option in reversed(options) if option.weight)
+        rest = self._random.random() * total
+        for place, weight in enumerate(weights):
+            rest -= weight
+            if rest < 0:
+                return place
+        return max(place for place, weight in enumerate(weights) if weight)
 
 
 def _only_wildcard(option: Option) -> str | None:

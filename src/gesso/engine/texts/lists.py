@@ -2,9 +2,11 @@
 
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Generic, TypeVar
+
+from gesso.core.errors import UnknownNameError
 
 MAX_FILE_BYTES = 2**24
 _MAX_DEPTH = 8
@@ -16,6 +18,14 @@ STRUCTURED = (".yaml", ".yml", ".json")
 
 class BrokenFileError(Exception):
     """A file cannot be read as what it should be; the message says why."""
+
+
+def hint_of_broken(kind: str, name: str, known: Sequence[str], broken: Mapping[Path, str]) -> str:
+    """What to tell of a name that is not known where files could not be read: that of this name, else the first."""
+    path = next((path for path in broken if path.stem.casefold() == name.casefold()), next(iter(broken)))
+    told = f"`{path}` could not be read: {broken[path]}"
+    nearest = UnknownNameError(kind, name, list(known)).nearest
+    return f"nearest: {', '.join(nearest)}; {told}" if nearest else told
 
 
 def files_below(place: Path, suffixes: Sequence[str]) -> Iterator[tuple[str, Path]]:

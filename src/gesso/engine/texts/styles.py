@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from gesso.core.errors import UnknownNameError
-from gesso.engine.texts.lists import STRUCTURED, BrokenFileError, ReadFiles, structure_of, text_of
+from gesso.engine.texts.lists import STRUCTURED, BrokenFileError, ReadFiles, hint_of_broken, structure_of, text_of
 
 _PLACE = "{prompt}"
 _SUFFIXES = (".csv", *STRUCTURED)
@@ -58,13 +58,12 @@ class Styles:
         known = self.all()
         for name in names:
             if name not in known:
-                raise UnknownNameError("style", name, sorted(known), hint=self._hint(known))
+                raise UnknownNameError("style", name, sorted(known), hint=self._hint(name, known))
         return [known[name] for name in names]
 
-    def _hint(self, known: dict[str, Style]) -> str | None:
+    def _hint(self, name: str, known: dict[str, Style]) -> str | None:
         if broken := self.broken():
-            path, reason = next(iter(broken.items()))
-            return f"`{path}` could not be read: {reason}"
+            return hint_of_broken("style", name, sorted(known), broken)
         places = ", ".join(f"`{place}`" for place in self._places) or "no file"
         return None if known else f"there are no styles in {places}"
 

@@ -18,7 +18,7 @@ from typing import Any, cast
 
 from gesso.core.errors import InputError, UnknownNameError
 from gesso.engine.prompt.choices import Option, parse_template
-from gesso.engine.texts.lists import STRUCTURED, ReadFiles, structure_of, text_of
+from gesso.engine.texts.lists import STRUCTURED, ReadFiles, hint_of_broken, structure_of, text_of
 
 _SHARE = re.compile(r"\s*(?:\d+(?:\.\d*)?|\.\d+)::")
 _SUFFIXES = (".txt", *STRUCTURED)
@@ -95,11 +95,10 @@ class Lookup:
 
     def _hint(self, name: str, *, empty: bool) -> str | None:
         folders = ", ".join(f"`{folder}`" for folder in self._folders) or "no folder"
-        if self._broken:
-            path, reason = next(iter(self._broken.items()))
-            return f"`{path}` could not be read: {reason}"
         if empty:
             return f"its file in {folders} has no values"
+        if self._broken:
+            return hint_of_broken("wildcard", name, sorted(self._lists), self._broken)
         if not self._lists:
             return f"there are no wildcards in {folders}; a text with `__` as it stands: `--no-dynamic`"
         return None

@@ -54,7 +54,7 @@ def find_adapter(name: str, store: ModelStore, sought: Sought = ADAPTER) -> Adap
         InputError, ModelError: there is nothing at the path; several files have the name, or the one is broken.
     """
     path = Path(os.path.expanduser(name))
-    if looks_like_path(name) or path.is_file():
+    if looks_like_path(name) or os.path.isfile(path):  # of a name that is too long for any file, too
         return AdapterPlace(name=str(path.resolve()), path=_file_at(path, name, sought))
     try:
         return AdapterPlace(name=name, path=_found(name, store, sought))
