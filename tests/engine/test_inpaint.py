@@ -140,6 +140,18 @@ def test_why_a_mask_lets_nothing_change_is_told_before_a_model_is_loaded(studio:
             studio.resolve(asked)
 
 
+def test_what_does_not_go_with_a_part_of_a_picture_is_told(studio: Studio, tmp_path: Path) -> None:
+    Image.new("RGB", (64, 64), "teal").save(tmp_path / "source.png")
+    mask_file(tmp_path / "mask.png", (20, 20, 40, 40), size=(64, 64))
+    asked: dict[str, Any] = {"image": str(tmp_path / "source.png"), "steps": 1, "seed": 1}
+    masked = {"mask": str(tmp_path / "mask.png")}
+    for fields in ({"outpaint": {"left": 8}}, {"inpaint": {**masked, "only_masked": True}}):
+        with pytest.raises(InputError, match="only a part of this one is painted"):
+            studio.resolve(ImageRequest.model_validate({**asked, **fields, "tiling": "both"}))
+    result = studio.generate(STAR, **asked, inpaint=masked, output_format="jpeg")
+    assert result.warnings == ("A JPEG file changes bytes outside the mask too: a PNG keeps them",)
+
+
 def test_a_size_that_is_asked_for_is_made_also_where_it_is_near(studio: Studio, tmp_path: Path) -> None:
     Image.new("RGB", (100, 100), "teal").save(tmp_path / "source.png")
     mask = mask_file(tmp_path / "mask.png", (30, 30, 60, 60), size=(100, 100))

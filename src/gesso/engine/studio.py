@@ -26,6 +26,7 @@ from gesso.core.requests import (
     MAX_SEED,
     HiresPass,
     ImageRequest,
+    OutputFormat,
     PictureUse,
     Precision,
     PromptDialect,
@@ -310,6 +311,9 @@ class Studio:
             job.warn(f"Variation seed {resolved.variation_seed} has no effect at variation strength 0")
         if resolved.refiner is not None and resolved.adapters:
             job.warn(f"Adapters hold for `{resolved.model}`, not for the steps that `{resolved.refiner.model}` makes")
+        masked = resolved.outpaint is not None or (resolved.inpaint is not None and resolved.inpaint.keep_outside)
+        if masked and resolved.output_format is not OutputFormat.PNG:
+            job.warn(f"A {resolved.output_format.upper()} file changes bytes outside the mask too: a PNG keeps them")
         for line in idle_chance(job.handle.asked, resolved):
             job.warn(line)
         texts = resolved.words or (resolved,)

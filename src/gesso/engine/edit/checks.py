@@ -108,6 +108,12 @@ def check_edit(request: ImageRequest, facts: ModelFacts, steps: int) -> float:
             "A second pass changes every byte of a picture, and a mask keeps some",
             hint="leave one out; `--only-masked` paints a part at a larger size",
         )
+    only_masked = request.inpaint is not None and request.inpaint.only_masked
+    if request.tiling is not None and (only_masked or request.outpaint is not None):
+        raise InputError(
+            "Edges that fit are those of a whole picture, and only a part of this one is painted",
+            hint="leave `tiling`, `--tiling` out",
+        )
     if request.inpaint is not None:
         _check_inpaint(request, facts)
     if request.outpaint is not None:
