@@ -614,6 +614,26 @@ COMFYUI_GRAPHS = (
         clip_skip=2,
     ),
     comfyui(
+        "each prompt with a node of its own for the same clip skip, of two the nearer",
+        nodes(
+            n6={"clip": ["10", 0]},
+            n7={"clip": ["12", 0]},
+            n10=("CLIPSetLastLayer", {"stop_at_clip_layer": -2, "clip": ["11", 0]}),
+            n11=("CLIPSetLastLayer", {"stop_at_clip_layer": -4, "clip": ["4", 1]}),
+            n12=("CLIPSetLastLayer", {"stop_at_clip_layer": -2, "clip": ["4", 1]}),
+        ),
+        clip_skip=2,
+    ),
+    comfyui(
+        "an encoder of a negative prompt that nobody reads",
+        nodes(
+            n3={"cfg": 1},
+            n7={"clip": ["10", 0], "text": "blurry"},
+            n10=("CLIPSetLastLayer", {"stop_at_clip_layer": -2, "clip": ["4", 1]}),
+        ),
+        guidance=1.0,
+    ),
+    comfyui(
         "another VAE", nodes(n8={"vae": ["10", 0]}, n10=("VAELoader", {"vae_name": "vae-ft.safetensors"})), vae="vae-ft"
     ),
     comfyui(
@@ -970,3 +990,65 @@ CORPUS = (
     *WITH_PICTURES,
     *LISTED,
 )
+
+_ON_ONE = {"lora_name": "ink.pt", "strength_model": 0.8, "strength_clip": 0.5, "model": ["4", 0], "clip": ["4", 1]}
+_SKIPPING = ("CLIPSetLastLayer", {"stop_at_clip_layer": -2, "clip": ["4", 1]})
+_OTHER_ENCODER = ("text encoder of the negative prompt",)
+UNLIKE = (
+    comfyui(
+        "clip skip of the prompt alone",
+        nodes(n6={"clip": ["10", 0]}, n10=_SKIPPING),
+        clip_skip=2,
+        left_out=_OTHER_ENCODER,
+    ),
+    comfyui(
+        "clip skip of the negative prompt alone",
+        nodes(n7={"clip": ["10", 0]}, n10=_SKIPPING),
+        left_out=_OTHER_ENCODER,
+    ),
+    comfyui(
+        "an adapter on the text encoder of the prompt alone",
+        nodes(n3={"model": ["10", 0]}, n6={"clip": ["10", 1]}, n10=("LoraLoader", _ON_ONE)),
+        adapters=({"name": "ink", "weight": 0.8, "text_encoder_weight": 0.5},),
+        left_out=_OTHER_ENCODER,
+    ),
+    comfyui(
+        "an adapter on the text encoder of the negative prompt alone",
+        nodes(n3={"model": ["10", 0]}, n7={"clip": ["10", 1]}, n10=("LoraLoader", _ON_ONE)),
+        adapters=({"name": "ink", "weight": 0.8, "text_encoder_weight": 0.0},),
+        left_out=_OTHER_ENCODER,
+    ),
+    comfyui(
+        "a node that hands on both prompts",
+        nodes(
+            n3={"positive": ["10", 0], "negative": ["10", 1]},
+            n7={"text": "blurry"},
+            n10=("ControlNetApplyAdvanced", {"positive": ["6", 0], "negative": ["7", 0], "strength": 1.0}),
+        ),
+        negative_prompt="blurry",
+        left_out=("ControlNetApplyAdvanced #10",),
+    ),
+    comfyui(
+        "names and numbers that nodes make which are not known",
+        nodes(
+            n3={"seed": ["50", 0], "sampler_name": ["50", 1], "scheduler": "karras"},
+            n4={"ckpt_name": ["4", 0]},
+            n8={"vae": ["10", 0]},
+            n10=("VAELoader", {"vae_name": ["50", 2]}),
+        ),
+        without=("seed", "sampler", "schedule", "sgm_noise_multiplier"),
+        model=None,
+        left_out=(
+            *("KSampler #3.sampler_name", "KSampler #3.scheduler", "KSampler #3.seed"),
+            *("CheckpointLoaderSimple #4.ckpt_name", "VAELoader #10.vae_name"),
+        ),
+    ),
+    comfyui(
+        "guidance that is not known, and a negative prompt that it may need",
+        nodes(n3={"cfg": ["50", 0]}, n7={"text": "blurry"}),
+        without=("guidance",),
+        negative_prompt="blurry",
+        left_out=("KSampler #3.cfg",),
+    ),
+)
+"""Graphs made to ask for what a request cannot: every one of them is told, and none counts in the corpus."""

@@ -12,7 +12,21 @@ from hypothesis import strategies as st
 from PIL import ExifTags, Image, PngImagePlugin
 
 from effects import Effect
-from foreign_corpus import A1111, BASE, COMFYUI, CORPUS, FORGE, GRAPH, MEANT, PAIRS, Specimen, nodes, refined, workflow
+from foreign_corpus import (
+    A1111,
+    BASE,
+    COMFYUI,
+    CORPUS,
+    FORGE,
+    GRAPH,
+    MEANT,
+    PAIRS,
+    UNLIKE,
+    Specimen,
+    nodes,
+    refined,
+    workflow,
+)
 from gesso.core.requests import ImageRequest
 from gesso.engine.foreign.beginning import with_beginning
 from gesso.engine.foreign.read import ForeignTexts, read_parameters, read_texts
@@ -42,7 +56,7 @@ def test_the_corpus_is_large_and_nearly_all_of_it_is_carried_over_whole(effect: 
     )
 
 
-@pytest.mark.parametrize("specimen", CORPUS, ids=lambda specimen: f"{specimen.program}: {specimen.name}")
+@pytest.mark.parametrize("specimen", [*CORPUS, *UNLIKE], ids=lambda specimen: f"{specimen.program}: {specimen.name}")
 def test_every_field_is_what_it_should_be(specimen: Specimen) -> None:
     recipe = read(specimen)
     assert recipe.program == specimen.program
@@ -223,6 +237,38 @@ def test_nodes_that_shape_the_picture_and_are_not_known_are_named(graph: dict[st
     assert why in {one.name: one.why for one in recipe.left_out}[name]
     if "Sampler #20" in name:
         assert (recipe.fields["seed"], recipe.fields["width"]) == (42, 512)  # of the first pass
+
+
+def test_which_text_encoder_reads_both_prompts_is_told() -> None:
+    graph = nodes(n6={"clip": ["10", 0]}, n10=("CLIPSetLastLayer", {"stop_at_clip_layer": -2, "clip": ["4", 1]}))
+    recipe = read_texts(ForeignTexts(graph=json.dumps(graph)))
+    assert recipe is not None
+    assert recipe.warnings() == [
+        "text encoder of the negative prompt `CheckpointLoaderSimple #4` is not carried over: "
+        "that of the prompt, `CLIPSetLastLayer #10, CheckpointLoaderSimple #4`, reads both here"
+    ]
+
+
+def test_where_a_value_comes_from_is_said_in_words() -> None:
+    graph = nodes(
+        n3={"seed": ["50", 0], "model": ["10", 0]},
+        n4={"ckpt_name": ["4", 0]},
+        n6={"text": ["6", 0]},
+        n7={"text": None},
+        n10=("LoraLoaderModelOnly", {"lora_name": ["50", 1], "strength_model": 1.0, "model": ["4", 0]}),
+    )
+    recipe = read_texts(ForeignTexts(graph=json.dumps(graph)))
+    assert recipe is not None
+    assert recipe.warnings() == [
+        f"{name} is not carried over: {why}"
+        for name, why in (
+            ("KSampler #3.seed `output 0 of node #50`", "it is made by nodes that are not known"),
+            ("CheckpointLoaderSimple #4.ckpt_name `output 0 of node #4`", "it is made by nodes that are not known"),
+            ("CLIPTextEncode #6.text `output 0 of node #6`", "it is made by nodes that are not known"),
+            ("CLIPTextEncode #7.text `None`", "it is no text"),
+            ("LoraLoaderModelOnly #10 `output 1 of node #50`", "it is made by nodes that are not known"),
+        )
+    ]
 
 
 @pytest.mark.parametrize(

@@ -388,6 +388,7 @@ def test_networks_and_embeddings_of_a_graph_are_found_or_told(home: Studio, tmp_
         n3={"model": ["11", 0], "steps": 2},
         n5={"width": 64, "height": 64},
         n6={"text": "embedding:thing.pt, embedding:gone", "clip": ["11", 1]},
+        n7={"clip": ["11", 1]},
         n10=(
             "LoraLoader",
             {"lora_name": name, "strength_model": 1, "strength_clip": 1, "model": ["4", 0], "clip": ["4", 1]},

@@ -9,7 +9,8 @@
 | `levels` | the rule of a sampler and its noise levels |
 | `sampling` | what the sampler that a picture began in asks for |
 | `models` | the model that is loaded, and what is put onto it |
-| `texts` | the prompts, and the text encoder that reads them |
+| `texts` | the prompts |
+| `encoder` | the text encoder that reads them |
 | `latents` | the size that it begins with, and the VAE that ends it |
 | `second_pass` | a sampler that goes on from another |
 | `refiner` | a sampler that makes the last steps with another model |

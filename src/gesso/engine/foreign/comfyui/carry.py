@@ -1,5 +1,6 @@
 """What the nodes of a ComfyUI graph ask for, found from the node that saves the picture back to where it began."""
 
+from gesso.engine.foreign.comfyui.encoder import take_encoder
 from gesso.engine.foreign.comfyui.graph import Graph
 from gesso.engine.foreign.comfyui.latents import take_decoder, take_latent
 from gesso.engine.foreign.comfyui.models import take_adapters, take_model
@@ -28,13 +29,15 @@ def carry(graph: Graph, ledger: Ledger) -> NamedModel | None:
     if refiner is not None:
         reading.take(base, "end_at_step")
     sampling = take_sampler(reading, base)
-    unguided = ledger.fields.get("guidance", 1.0) == 1.0
+    unguided = ledger.fields.get("guidance") == 1.0
     loaded = take_model(reading, sampling.model)
     texts = TextReading(reading=reading)
-    if texts.take(sampling.positive, "prompt"):  # which adapters the text encoder has is known only now
-        take_adapters(reading, loaded.adapters, texts.encoder)
+    texts.take(sampling.positive, "prompt")
     if sampling.negative is not None:
         texts.take(sampling.negative, "negative_prompt", idle=unguided)
+    if "prompt" in texts.encoders:
+        take_encoder(reading, texts.encoders, unguided=unguided)
+        take_adapters(reading, loaded.adapters, {node.id for node in texts.encoders["prompt"]})
     take_latent(reading, sampling.latent)
     if refiner is not None:
         take_refiner(reading, refiner)

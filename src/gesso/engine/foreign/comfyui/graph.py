@@ -38,6 +38,10 @@ class Link:
     node: str
     output: int
 
+    def __str__(self) -> str:
+        """As people see it."""
+        return f"output {self.output} of node #{self.node}"
+
 
 @dataclass(kw_only=True)
 class Graph:

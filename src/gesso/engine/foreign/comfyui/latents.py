@@ -4,10 +4,9 @@ from typing import Any
 
 from gesso.core.requests import MAX_SIDE_PX
 from gesso.engine.foreign.comfyui.graph import Node
-from gesso.engine.foreign.comfyui.reading import Reading
+from gesso.engine.foreign.comfyui.reading import Reading, file_in
 from gesso.engine.foreign.comfyui.walk import WAY_BACK, back
 from gesso.engine.foreign.numbers import LATENT_PX, whole_number
-from gesso.engine.foreign.values import file_name
 
 
 def take_latent(reading: Reading, link: Any) -> None:
@@ -42,4 +41,4 @@ def take_decoder(reading: Reading, output: Node) -> None:
     reading.take(decoder, "samples", "vae")
     vae = reading.graph.at(decoder.inputs.get("vae"))
     if vae is not None and vae.kind == "VAELoader":
-        reading.carry(vae, "vae_name", lambda value: {"vae": file_name(value)})
+        reading.carry(vae, "vae_name", lambda value: {"vae": file_in(value)})

@@ -5,8 +5,8 @@ from types import MappingProxyType
 from typing import Any
 
 from gesso.core.requests import MAX_STEPS
-from gesso.engine.foreign.comfyui.graph import Node
-from gesso.engine.foreign.comfyui.reading import Reading
+from gesso.engine.foreign.comfyui.graph import Link, Node
+from gesso.engine.foreign.comfyui.reading import MADE, Reading
 from gesso.engine.foreign.numbers import is_near, real_number, whole_number
 from gesso.engine.foreign.samplers import of_comfyui
 
@@ -37,17 +37,18 @@ def take_rule(reading: Reading, sampler: Node, levels: Node | None, name: Any, s
     reading.take(sampler, "sampler_name")
     if levels is not None:
         reading.take(levels, "scheduler")
+    name, schedule = (reading.graph.number(value) for value in (name, schedule))
     try:
         rule = of_comfyui(str(name), str(schedule))
     except ValueError as error:
-        why = f"{error}; `--sampler` chooses one of `gesso samplers`"
-        ledger.leave(f"{sampler.name}.sampler_name", name, why)
+        why = MADE if isinstance(name, Link) else error
+        ledger.leave(f"{sampler.name}.sampler_name", name, f"{why}; `--sampler` chooses one of `gesso samplers`")
         ledger.leave(f"{(levels or sampler).name}.scheduler", schedule, "its sampler is not here")
         return
     ledger.carry(f"{sampler.name}.sampler_name", name, rule.note, sampler=rule.sampler)
     if rule.lost:
-        why = f"{rule.lost}; `--schedule` chooses another"
-        ledger.leave(f"{(levels or sampler).name}.scheduler", schedule, why)
+        why = MADE if isinstance(schedule, Link) else rule.lost
+        ledger.leave(f"{(levels or sampler).name}.scheduler", schedule, f"{why}; `--schedule` chooses another")
     else:
         ledger.carry(f"{(levels or sampler).name}.scheduler", schedule, schedule=rule.schedule)
 

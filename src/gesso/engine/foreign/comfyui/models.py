@@ -6,9 +6,9 @@ from types import MappingProxyType
 from typing import Any
 
 from gesso.engine.foreign.comfyui.graph import Node
-from gesso.engine.foreign.comfyui.reading import Reading
+from gesso.engine.foreign.comfyui.reading import Reading, file_in
 from gesso.engine.foreign.numbers import real_number
-from gesso.engine.foreign.values import NamedModel, file_name
+from gesso.engine.foreign.values import NamedModel
 
 LOADERS: Mapping[str, str] = MappingProxyType(
     {
@@ -47,12 +47,17 @@ def take_model(reading: Reading, link: Any) -> Loaded:
     return Loaded(model=None, adapters=adapters[::-1])
 
 
-def _loader(reading: Reading, node: Node) -> NamedModel:
-    reading.take(node, LOADERS[node.kind])
-    name = file_name(node.inputs.get(LOADERS[node.kind]))
-    reading.ledger.describe(f"{node.name}.{LOADERS[node.kind]}", name)
+def _loader(reading: Reading, node: Node) -> NamedModel | None:
     if node.inputs.get("weight_dtype") == "default":
         reading.describe(node, "weight_dtype")
+    key = LOADERS[node.kind]
+    try:
+        name = file_in(reading.number(node, key))
+    except ValueError as error:
+        reading.leave(node, key, str(error))
+        return None
+    reading.take(node, key)
+    reading.ledger.describe(f"{node.name}.{key}", name)
     return NamedModel(name=name)
 
 
@@ -72,9 +77,10 @@ def take_adapters(reading: Reading, adapters: Sequence[Node], encoder: Set[str])
     ledger, uses = reading.ledger, list[dict[str, Any]]()
     for node in adapters:
         reading.take(node, "lora_name", "strength_model", "strength_clip", "model", "clip")
-        name = file_name(node.inputs.get("lora_name"))
+        name = reading.number(node, "lora_name")
         on_text = node.kind == "LoraLoader" and node.id in encoder
         try:
+            name = file_in(name)
             weight = real_number(reading.number(node, "strength_model", 1), -100, 100)
             text = real_number(reading.number(node, "strength_clip", 0), -100, 100) if on_text else 0.0
         except ValueError as error:

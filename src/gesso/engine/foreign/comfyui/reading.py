@@ -4,11 +4,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from gesso.engine.foreign.comfyui.graph import Graph, Node
-from gesso.engine.foreign.values import Ledger
+from gesso.engine.foreign.comfyui.graph import Graph, Link, Node
+from gesso.engine.foreign.values import Ledger, file_name
 
 ALL_STEPS = 10_000
 """What "to the last step" is written as."""
+MADE = "it is made by nodes that are not known"
+"""Why what has no value in the graph is left out."""
 
 
 @dataclass(kw_only=True)
@@ -37,7 +39,8 @@ class Reading:
     def leave(self, node: Node, name: str, why: str) -> None:
         """The input shapes the picture and has no counterpart."""
         self.take(node, name)
-        self.ledger.leave(f"{node.name}.{name}", self.number(node, name), why)
+        value = self.number(node, name)
+        self.ledger.leave(f"{node.name}.{name}", value, MADE if isinstance(value, Link) else why)
 
     def carry(self, node: Node, name: str, become: Callable[[Any], dict[str, Any]]) -> None:
         """The input becomes these fields of the request, unless `become` says why it cannot (`ValueError`)."""
@@ -48,6 +51,13 @@ class Reading:
         try:
             fields = become(value)
         except ValueError as error:
-            self.ledger.leave(f"{node.name}.{name}", value, str(error))
+            self.leave(node, name, str(error))
         else:
             self.ledger.carry(f"{node.name}.{name}", value, **fields)
+
+
+def file_in(value: Any) -> str:
+    """The file that a value names; `ValueError` says why it names none."""
+    if not isinstance(value, str):
+        raise ValueError(MADE if isinstance(value, Link) else "it is no name of a file")
+    return file_name(value)

@@ -8,9 +8,8 @@ from typing import Any
 from gesso.core.requests import MAX_STEPS
 from gesso.engine.foreign.comfyui.graph import Graph, Node
 from gesso.engine.foreign.comfyui.models import LOADERS
-from gesso.engine.foreign.comfyui.reading import ALL_STEPS, Reading
+from gesso.engine.foreign.comfyui.reading import ALL_STEPS, Reading, file_in
 from gesso.engine.foreign.numbers import is_near, whole_number
-from gesso.engine.foreign.values import file_name
 from gesso.engine.samplers.table import SAMPLERS
 
 _SAME = ("steps", "cfg", "sampler_name", "scheduler")
@@ -31,6 +30,7 @@ class Refiner:
 
     sampler: Node
     loader: Node
+    model: str
     texts: tuple[Node, ...]
     step: int
     steps: int
@@ -50,7 +50,10 @@ def refiner_of(graph: Graph, base: Node, second: Node) -> Refiner | None:
         return None
     loader = graph.at(second.inputs.get("model"))
     texts = tuple(_same_text(graph, base, second, name) for name in _SCORES)
+    if loader is None or loader.kind not in LOADERS or None in texts:
+        return None
     try:
+        model = file_in(graph.number(loader.inputs.get(LOADERS[loader.kind])))
         steps = whole_number(graph.number(base.inputs.get("steps")), 1, MAX_STEPS)
         left, taken = (
             whole_number(graph.number(node.inputs.get(name)), 1, steps - 1)
@@ -60,10 +63,10 @@ def refiner_of(graph: Graph, base: Node, second: Node) -> Refiner | None:
         whole_number(graph.number(second.inputs.get("end_at_step", ALL_STEPS)), steps, 2**31)
     except ValueError:
         return None
-    if left != taken or loader is None or loader.kind not in LOADERS or None in texts:
+    if left != taken:
         return None
     found = tuple(text for text in texts if text is not None)
-    return Refiner(sampler=second, loader=loader, texts=found, step=left, steps=steps)
+    return Refiner(sampler=second, loader=loader, model=model, texts=found, step=left, steps=steps)
 
 
 def _same_text(graph: Graph, base: Node, second: Node, name: str) -> Node | None:
@@ -85,7 +88,7 @@ def take_refiner(reading: Reading, found: Refiner) -> None:
     for text in found.texts:
         reading.take(text, _TEXTS[text.kind], "clip", "ascore")
         _sizes(reading, text)
-    name = file_name(found.loader.inputs.get(LOADERS[found.loader.kind]))
+    name = found.model
     use: dict[str, Any] = {"model": name, "at": found.step / found.steps}
     said = f"{name} from step {found.step} of {found.steps}"
     reading.ledger.carry(f"{found.sampler.name}, {found.loader.name}", name, refiner=use)

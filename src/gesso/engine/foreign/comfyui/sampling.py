@@ -86,11 +86,11 @@ def _guided(reading: Reading, node: Node) -> Sampling:
 def _seed(reading: Reading, node: Node, name: str) -> None:
     """64 bits there. A CPU's generator takes the low 32 of them, a GPU's, which draws at the steps, all."""
     reading.take(node, name)
-    ledger, value = reading.ledger, reading.number(node, name)
+    ledger = reading.ledger
     try:
-        seed = whole_number(value, 0, 2**64 - 1)
+        seed = whole_number(reading.number(node, name), 0, 2**64 - 1)
     except ValueError as error:
-        ledger.leave(f"{node.name}.{name}", value, str(error))
+        reading.leave(node, name, str(error))
         return
     fields: dict[str, Any] = {"seed": seed & MAX_SEED}
     sampler = SAMPLERS.get(ledger.fields.get("sampler", ""))

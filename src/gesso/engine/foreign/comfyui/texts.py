@@ -1,4 +1,4 @@
-"""The prompts of a graph, and the text encoder that reads them."""
+"""The prompts of a graph."""
 
 import re
 from collections.abc import Mapping
@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-from gesso.engine.foreign.comfyui.graph import Node
-from gesso.engine.foreign.comfyui.reading import Reading
+from gesso.engine.foreign.comfyui.encoder import Way
+from gesso.engine.foreign.comfyui.graph import Link, Node
+from gesso.engine.foreign.comfyui.reading import MADE, Reading
 from gesso.engine.foreign.comfyui.walk import CONDITIONING
 from gesso.engine.foreign.numbers import real_number, whole_number
 from gesso.engine.foreign.values import file_name
@@ -29,34 +30,34 @@ class TextReading:
     """The prompts while they are read."""
 
     reading: Reading
-    encoder: set[str] = field(default_factory=set[str])
-    """Nodes between the prompts and the loader of their text encoder."""
+    encoders: dict[str, Way] = field(default_factory=dict[str, Way])
+    """Field of the request → the way to the text encoder of its text."""
 
-    def take(self, link: Any, into: str, *, idle: bool = False) -> bool:
-        """Enter what `link` leads to as this field of the request. Whether a text was found.
+    def take(self, link: Any, into: str, *, idle: bool = False) -> None:
+        """Enter what `link` leads to as this field of the request.
 
         Args:
             idle: nobody reads it.
         """
         reading, ledger = self.reading, self.reading.ledger
+        names = CONDITIONING if into == "prompt" else ("negative", *CONDITIONING)  # some nodes hand on both prompts
         node, seen = reading.graph.at(link), set[str]()
         while node is not None and node.kind not in _TEXTS and node.id not in seen:
             seen.add(node.id)
             if node.kind == "ConditioningZeroOut":
                 self._nothing(node, idle=idle)
-                return False
+                return
             if node.kind == "FluxGuidance":
                 reading.take(node, "conditioning")
                 if into == "prompt":
                     _distilled(reading, node)
                 else:
                     reading.describe(node, "guidance")
-            node = next((found for name in CONDITIONING if (found := reading.graph.at(node.inputs.get(name)))), None)
+            node = next((found for name in names if (found := reading.graph.at(node.inputs.get(name)))), None)
         if node is None or node.kind not in _TEXTS:
             ledger.leave(into.replace("_", " "), "", "no node that reads it is known")
-            return False
+            return
         self._encoded(node, into, idle=idle)
-        return True
 
     def _nothing(self, node: Node, *, idle: bool) -> None:
         """A prompt that is not even empty."""
@@ -76,8 +77,8 @@ class TextReading:
         first = next(iter(texts.values()), None)
         for name, text in texts.items():
             if text is None:
-                why = "it is made by nodes that are not known"
-                reading.ledger.leave(f"{node.name}.{name}", node.inputs[name], why)
+                value = node.inputs[name]
+                reading.ledger.leave(f"{node.name}.{name}", value, MADE if isinstance(value, Link) else "it is no text")
             elif text != first:
                 reading.ledger.leave(f"{node.name}.{name}", text, "the text encoders read one text here")
         if first is not None:
@@ -86,17 +87,15 @@ class TextReading:
             _distilled(reading, node)
         if node.kind == "CLIPTextEncodeSDXL":
             _sizes(reading, node, into)
-        self._take_encoder(node.inputs.get("clip"))
+        self.encoders[into] = self._way(node)
 
-    def _take_encoder(self, link: Any) -> None:
-        reading = self.reading
-        node = reading.graph.at(link)
-        while node is not None and node.id not in self.encoder:
-            self.encoder.add(node.id)
-            if node.kind == "CLIPSetLastLayer":
-                reading.take(node, "clip")
-                reading.carry(node, "stop_at_clip_layer", lambda value: {"clip_skip": -whole_number(value, -12, -1)})
-            node = reading.graph.at(node.inputs.get("clip"))
+    def _way(self, text: Node) -> Way:
+        way: dict[str, Node] = {}
+        node = self.reading.graph.at(text.inputs.get("clip"))
+        while node is not None and node.id not in way:
+            way[node.id] = node
+            node = self.reading.graph.at(node.inputs.get("clip"))
+        return [*way.values()]
 
 
 def _enter(reading: Reading, name: str, text: str, into: str, *, idle: bool) -> None:
