@@ -70,7 +70,7 @@ from gesso.engine.vae_files import VaeFacts, VaeFiles
 from gesso.engine.vaes import ChosenVaes, HostedVae, chosen_vaes, host_vae
 from gesso.models import load as model_loading
 from gesso.models.folder import ModelDescription
-from gesso.models.identity import PENDING, Identities, stamp
+from gesso.models.identity import PENDING, stamp
 from gesso.models.store import ModelStore
 from gesso.primer import weights_folder
 
@@ -94,7 +94,7 @@ class Studio:
         self.store = ModelStore(self.settings, bundled={"primer": weights_folder()})
         self.pool = ImagePool(max_images=self.settings.max_images)
         self.turns = Turns()
-        self._identities = Identities(self.settings.cache_folder)
+        self._identities = self.store.identities
         self._adapter_files = AdapterFiles(self.store, self._identities)
         self._inversion_files = InversionFiles(self.store, self._identities)
         self.styles = Styles(self.settings.style_files)

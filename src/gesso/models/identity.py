@@ -110,14 +110,18 @@ class Identities:
             fresh[str(path.resolve())] = [*stamp, digest]  # the stamp from before: a later change shows
         return digest
 
-    def digest_or_pending(self, description: ModelDescription) -> str:
-        """The digest if it is known or soon computed; else `pending`, and a background thread sees to it."""
+    def soon(self, description: ModelDescription) -> str | None:
+        """The digest if it is known or computed in no time; else `None`. Raises as `digest` does."""
         unknown = 0
         for _, path in content_files(description):
             stamp = _stamp(path)
             unknown += stamp[1] if self._remembered(path, stamp) is None else 0
-        if unknown < INLINE_BYTES:
-            return self.digest(description)
+        return self.digest(description) if unknown < INLINE_BYTES else None
+
+    def digest_or_pending(self, description: ModelDescription) -> str:
+        """The digest if it is known or soon computed; else `pending`, and a background thread sees to it."""
+        if (found := self.soon(description)) is not None:
+            return found
         with self._lock:
             if description.path not in self._running:
                 self._running.add(description.path)

@@ -12,6 +12,7 @@ from gesso.core.errors import ModelError, NotHereError, UnknownNameError
 from gesso.core.settings import Settings
 from gesso.models.bases.registry import base_named, known_names
 from gesso.models.folder import INDEX_FILE, ModelDescription, describe
+from gesso.models.identity import Identities
 from gesso.models.index.catalogue import FileCatalogue
 from gesso.models.index.entry import IndexedFile, ScanReport
 from gesso.models.index.finding import fitting, looks_like_hash
@@ -78,6 +79,7 @@ class ModelStore:
         self._hub_cache = hub_cache if hub_cache is not None else default_hub_cache()
         self._read: dict[Key, tuple[FolderState, ModelDescription]] = {}
         self.catalogue = FileCatalogue(self._file_places, self._places, settings.cache_folder)
+        self.identities = Identities(settings.cache_folder)
 
     def list(self) -> Models:
         """Every model that can be described, in the order of search."""

@@ -8,6 +8,7 @@ from gesso.core.requests import PromptDialect
 from gesso.engine.facts import ModelFacts
 from gesso.engine.foreign.refiner import named_refiner
 from gesso.engine.foreign.values import ForeignRecipe, NamedModel, file_name
+from gesso.engine.infotext import HASH_DIGITS
 from gesso.engine.prompt.networks import take_networks
 from gesso.models.adapters.find import find_adapter
 from gesso.models.index.finding import has_hash, looks_like_hash
@@ -62,7 +63,7 @@ def _found(model: NamedModel, store: ModelStore) -> _Found | None:
     found = _named(model.name, store) if model.name else None
     if found is None or not model.name:
         return None
-    return _Found(reference=found, note=_other_weights(model.name, digest, store))
+    return _Found(reference=found, note="" if digest is None else _other_weights(model.name, found, digest, store))
 
 
 def _called(model: NamedModel) -> str:
@@ -82,10 +83,19 @@ def _named(name: str, store: ModelStore) -> str | None:
     return None
 
 
-def _other_weights(name: str, digest: str | None, store: ModelStore) -> str:
-    if digest is None:
-        return ""
+def _other_weights(name: str, found: str, digest: str, store: ModelStore) -> str:
+    """What is to be said of a model that goes by the `name` in the recipe, `found` here, if it has another hash.
+
+    A folder has the one that Gesso writes of it; other programs write that of a file, whose weights may be the same.
+    """
     try:
+        model = store.find(found)
+        own = (store.identities.soon(model) or "").removeprefix("sha256:")
+        if has_hash(digest, sha256=own, old_hash=None):
+            return ""
+        if model.path.is_dir():
+            said = f"the folder of that name here has hash {own[:HASH_DIGITS]}, its weights may be others"
+            return said if own else ""
         file = store.find_file(name, kinds=PAINTERS)
     except GessoError:
         return ""
