@@ -50,7 +50,8 @@ def _strength(recipe: ForeignRecipe, *, flow: bool) -> ForeignRecipe:
             continue
         try:
             strength = between(number, LEAST_STRENGTH, 1)(one.value)
-        except ValueError:
+        except ValueError as error:
+            recipe = _because(recipe, one, str(error))
             continue
         recipe = _taking(recipe, one)
         made = recipe.fields.get("steps", 1)
@@ -68,7 +69,7 @@ def _masked(recipe: ForeignRecipe, given: Mapping[str, Any]) -> ForeignRecipe:
     """What is said of the mask. A padding shapes nothing where the whole picture is painted."""
     inpaint: dict[str, Any] = {"mask": given["mask"]}
     said = {(one.name, one.value) for one in recipe.left_out}
-    whole = not given.get("only_masked") and (_AREA, _ONLY_MASKED) not in said
+    whole = not given.get("only_masked", (_AREA, _ONLY_MASKED) in said)
     for one in recipe.left_out:
         if whole and one.name == _PADDING:
             recipe = replace(_taking(recipe, one), described=(*recipe.described, (one.name, one.value)))
@@ -78,26 +79,41 @@ def _masked(recipe: ForeignRecipe, given: Mapping[str, Any]) -> ForeignRecipe:
             continue
         try:
             found = rule(one.value)
-        except (KeyError, ValueError):
+        except ValueError as error:
+            recipe = _because(recipe, one, str(error))
             continue
         inpaint |= found
         recipe = _taking(recipe, one).with_fields(one.name, one.value, inpaint=dict(inpaint))
     return recipe
 
 
+def _because(recipe: ForeignRecipe, refused: LeftOut, why: str) -> ForeignRecipe:
+    """What hangs on it is there, and the value is none that could be used."""
+    left_out = tuple(replace(one, why=why) if one is refused else one for one in recipe.left_out)
+    return replace(recipe, left_out=left_out)
+
+
 def _taking(recipe: ForeignRecipe, taken: LeftOut) -> ForeignRecipe:
     return replace(recipe, left_out=tuple(one for one in recipe.left_out if one is not taken))
 
 
+def _one_of(choices: Mapping[str, Any], text: str) -> Any:
+    if text not in choices:
+        raise ValueError(f"it is none of {', '.join(choices)}")
+    return choices[text]
+
+
 _Rule = Callable[[str], dict[str, Any]]
+_MODES = {"Inpaint masked": False, "Inpaint not masked": True}
+_AREAS = {"Whole picture": False, _ONLY_MASKED: True}
 _FILLS = {"original": Fill.ORIGINAL} | {name: fill for fill, name in FILLS.items()}
 _RULES: Mapping[str, _Rule] = MappingProxyType(
     {
-        "Mask mode": lambda text: {"invert": {"Inpaint masked": False, "Inpaint not masked": True}[text]},
+        "Mask mode": lambda text: {"invert": _one_of(_MODES, text)},
         "Mask blur": lambda text: {"blur": between(number, 0, MAX_BLUR_PX)(text)},
-        _AREA: lambda text: {"only_masked": {"Whole picture": False, _ONLY_MASKED: True}[text]},
+        _AREA: lambda text: {"only_masked": _one_of(_AREAS, text)},
         _PADDING: lambda text: {"padding": between(whole, 0, MAX_PADDING_PX)(text)},
-        "Masked content": lambda text: {"fill": _FILLS[text]},
+        "Masked content": lambda text: {"fill": _one_of(_FILLS, text)},
         # ComfyUI decodes the whole picture, what is outside the mask too.
         "SetLatentNoiseMask": lambda _: {"keep_outside": False},
     }
