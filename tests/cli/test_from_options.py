@@ -1,6 +1,10 @@
 """`--from IMAGE` and options that say one thing of several: the others are as in the picture."""
 
+import json
+
 import pytest
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from cli_runs import Command, recipe_at
 from gesso.core.requests import HiresPass
@@ -43,3 +47,29 @@ def test_how_is_refused_of_what_neither_the_line_nor_the_picture_has(
         ran = command("generate", *line, *option)
         assert ran.code == 2
         assert words in ran.err
+
+
+UNKNOWN = {"9": {"class_type": "SaveImage", "inputs": {"images": ["3", 0]}}, "3": {"class_type": "Mine", "inputs": {}}}
+
+
+@pytest.mark.parametrize(
+    ("chunk", "text", "words"),
+    [
+        ("prompt", json.dumps(UNKNOWN), "There is no prompt: none is understood of what ComfyUI says"),
+        ("parameters", '{"prompt": "a cat"}', "cannot be made again: its `parameters` are JSON"),
+        ("parameters", "", "does not say how it was made"),
+    ],
+)
+def test_a_picture_whose_prompt_is_not_understood_is_not_made_of_none(
+    command: Command, chunk: str, text: str, words: str
+) -> None:
+    info = PngInfo()
+    info.add_text(chunk, text)
+    Image.new("RGB", (8, 8)).save("old.png", pnginfo=info)
+    ran = command("generate", "--from", "old.png", "--steps", 1)
+    assert (ran.code, ran.out) == (3, "")
+    assert words in ran.err.splitlines()[-2]
+    if chunk == "prompt":
+        ran = command("generate", "--from", "old.png", PROMPT, "--steps", 1, "--out", "again.png")
+        assert ran.code == 0, ran.err
+        assert recipe_at("again.png").asked.prompt == PROMPT

@@ -27,6 +27,7 @@ from foreign_corpus import (
     refined,
     workflow,
 )
+from gesso.core.errors import InputError
 from gesso.core.requests import ImageRequest
 from gesso.engine.foreign.beginning import with_beginning
 from gesso.engine.foreign.read import ForeignTexts, read_parameters, read_texts
@@ -302,6 +303,34 @@ def test_nodes_that_the_picture_does_not_come_from_are_no_matter() -> None:
     assert recipe is not None
     assert recipe.whole
     assert recipe.fields["seed"] == 42
+
+
+@pytest.mark.parametrize("parameters", ["", " \n", '{"prompt": "a cat", "steps": 30}', '["a cat"]'])
+def test_nothing_and_json_are_no_prompt(parameters: str) -> None:
+    assert read_texts(ForeignTexts(parameters=parameters)) is None
+    unknown = nodes(n3=("SamplerOfMine", GRAPH["3"]["inputs"]))
+    recipe = read_texts(ForeignTexts(graph=json.dumps(unknown), parameters=parameters))
+    assert recipe is not None
+    assert [one.name for one in recipe.left_out] == ["graph"]
+
+
+@pytest.mark.parametrize("prompt", ["{a|b} cat", "[cat:dog:0.5]", '{"subject": "a cat"}, a photo'])
+def test_brackets_alone_are_a_prompt(prompt: str) -> None:
+    recipe = read_texts(ForeignTexts(parameters=f"{prompt}\n{PAIRS}, Version: v1.10.1"))
+    assert recipe is not None
+    assert recipe.fields["prompt"] == prompt
+
+
+@pytest.mark.parametrize("graph", [nodes(n3=("SamplerOfMine", GRAPH["3"]["inputs"])), nodes(n6={"text": ["50", 0]})])
+def test_a_picture_without_a_prompt_that_is_understood_wants_one(graph: dict[str, Any]) -> None:
+    recipe = read_texts(ForeignTexts(graph=json.dumps(graph)))
+    assert recipe is not None
+    with pytest.raises(InputError, match="There is no prompt"):
+        recipe.again(seed=1)
+    assert recipe.again(prompt="a cat").prompt == "a cat"
+    empty = read_texts(ForeignTexts(graph=json.dumps(nodes(n6={"text": ""}))))
+    assert empty is not None
+    assert empty.again(seed=1).prompt == ""
 
 
 def test_the_graph_is_believed_before_a_text_beside_it_and_before_its_drawing() -> None:

@@ -28,6 +28,7 @@ from gesso.engine.foreign.read import ForeignTexts, read_parameters, read_texts
 from gesso.engine.foreign.values import ForeignRecipe
 from gesso.engine.noise.philox import normals
 from gesso.engine.studio import Studio
+from gesso.models import identity
 from gesso.models.folder import describe
 from gesso.models.single_files.convert.convert import convert_model
 from gesso.primer import weights_folder
@@ -299,6 +300,21 @@ def test_else_by_its_name_and_other_weights_are_told(home: Studio, tmp_path: Pat
     assert any("other weights" in line for line in recipe.warnings())
 
 
+def test_of_a_folder_another_hash_is_told_too(home: Studio, tmp_path: Path) -> None:
+    own = home.store.identities.digest(home.store.find("primer")).removeprefix("sha256:")[:10]
+    assert again(home, tmp_path, f"Model hash: {own}, Model: primer").warnings() == []
+    [line] = again(home, tmp_path, "Model hash: 0123456789, Model: primer").warnings()
+    said = f"the folder of that name here has hash {own}, its weights may be others"
+    assert line == f"Model `primer [0123456789]`: {said}"
+
+
+def test_gigabytes_are_not_hashed_to_tell(home: Studio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(identity, "INLINE_BYTES", 0)
+    monkeypatch.setattr(home.store, "identities", identity.Identities(tmp_path))
+    monkeypatch.setattr(identity, "file_digest", None)
+    assert again(home, tmp_path, "Model hash: 0123456789, Model: primer").warnings() == []
+
+
 def test_one_that_is_not_here_is_told_and_what_to_do(home: Studio, tmp_path: Path) -> None:
     recipe = again(home, tmp_path, "Model hash: 0123456789, Model: /etc/other")
     assert "model" not in recipe.fields
@@ -364,6 +380,42 @@ def test_a_picture_and_a_mask_that_are_given_are_used_as_the_recipe_says(home: S
         ("Mask blur", True),
         ("Masked content", True),
     ]
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        ("Mask blur: 400", "Mask blur `400` is not carried over: it is not between 0 and 256"),
+        ("Denoising strength: 0", "Denoising strength `0` is not carried over: it is not between 0.01 and 1"),
+        ("Masked content: gold", "Masked content `gold` is not carried over: it is none of original, fill"),
+        ("Inpaint area: Half", "Inpaint area `Half` is not carried over: it is none of Whole picture, Only masked"),
+    ],
+)
+def test_why_a_value_is_not_used_is_told_where_the_pictures_are_given(
+    home: Studio, tmp_path: Path, said: str, why: str
+) -> None:
+    given: dict[str, Any] = {"image": "first.png", "inpaint": {"mask": "mask.png"}}
+    [line] = again(home, tmp_path, f"Model: toy, {said}", **given).warnings()
+    assert line.startswith(why)
+    [line] = again(home, tmp_path, f"Model: toy, {said}").warnings()
+    assert "not in the file" in line
+
+
+def test_the_whole_picture_can_be_asked_for_over_a_recipe_of_the_masked_part(home: Studio, tmp_path: Path) -> None:
+    first, mask = (str(tmp_path / name) for name in ("first.png", "mask.png"))
+    Image.new("RGB", (64, 64), "red").save(first)
+    Image.new("L", (64, 64), 255).save(mask)
+    given: dict[str, Any] = {"image": first, "inpaint": {"mask": mask, "only_masked": False}}
+    said = "Model: toy, Denoising strength: 0.5, Inpaint area: Only masked, Masked area padding: 64"
+    recipe = again(home, tmp_path, said, **given)
+    assert ("Masked area padding", "64") in recipe.described
+    decided = home.resolve(recipe.again(**given)).inpaint
+    assert decided is not None
+    assert not decided.only_masked
+    given["inpaint"] = {"mask": mask}
+    decided = home.resolve(again(home, tmp_path, said, **given).again(**given)).inpaint
+    assert decided is not None
+    assert (decided.only_masked, decided.padding) == (True, 64)
 
 
 def test_networks_hold_for_the_second_pass_whose_prompt_may_name_them_too(home: Studio, tmp_path: Path) -> None:

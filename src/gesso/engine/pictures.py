@@ -5,7 +5,7 @@ import io
 import json
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -170,8 +170,16 @@ def read_recipe(path: Path) -> ReadRecipe:
     if found.beside is not None:
         return _read_beside(path, found.parameters, found.beside)
     if found.recipe_json is None:
-        return ReadRecipe(parameters=found.parameters, graph=found.graph, workflow=found.workflow)
+        return _of_others(found)
     return _understood(found.recipe_json, found.parameters)
+
+
+def _of_others(found: embedding.Found) -> ReadRecipe:
+    parameters = found.parameters if found.parameters and found.parameters.strip() else None
+    read = ReadRecipe(parameters=parameters, graph=found.graph, workflow=found.workflow)
+    if parameters is None or read.foreign is not None:
+        return read
+    return replace(read, problem="its `parameters` are JSON, and no recipe that is understood")
 
 
 def _understood(recipe_json: str, parameters: str | None) -> ReadRecipe:

@@ -33,13 +33,20 @@ def read_texts(texts: ForeignTexts) -> ForeignRecipe | None:
 
     A graph says more than the text that a node may have written beside it, so it is read first.
     """
+    words = texts.parameters if texts.parameters is not None and is_prose(texts.parameters) else None
     found = _graph(texts)
     if found is not None:
         ledger = Ledger()
         model = comfyui.carry(found, ledger)
-        if "prompt" in ledger.fields or texts.parameters is None:
+        if "prompt" in ledger.fields or words is None:
             return ledger.closed(Program.COMFYUI, None, model)
-    return None if texts.parameters is None else read_parameters(texts.parameters)
+    return None if words is None else read_parameters(words)
+
+
+def is_prose(parameters: str) -> bool:
+    """Whether a `parameters` text is one of words and pairs. Some programs write JSON there, others nothing."""
+    text = parameters.strip()
+    return bool(text) and not (text[0] in "{[" and isinstance(_json(text), dict | list))
 
 
 def read_parameters(text: str) -> ForeignRecipe:

@@ -6,6 +6,7 @@ from enum import StrEnum
 from pathlib import PurePosixPath
 from typing import Any
 
+from gesso.core.errors import InputError
 from gesso.core.merging import merged
 from gesso.core.requests import ImageRequest
 
@@ -86,8 +87,16 @@ class ForeignRecipe:
         return ImageRequest(**self.fields)
 
     def again(self, **overrides: Any) -> ImageRequest:
-        """The same with other values of some fields; of what holds several, those not given are the recipe's."""
-        return ImageRequest(**merged(self.fields, overrides))
+        """The same with other values of some fields; of what holds several, those not given are the recipe's.
+
+        Raises:
+            InputError: there is no prompt, neither given nor one of the recipe that is understood.
+        """
+        fields = merged(self.fields, overrides)
+        if "prompt" not in fields:
+            hint = 'give the words: `gesso generate --from IMAGE "a red circle"`, or `again(prompt="a red circle")`'
+            raise InputError(f"There is no prompt: none is understood of what {self.program} says", hint=hint)
+        return ImageRequest(**fields)
 
     @property
     def whole(self) -> bool:
