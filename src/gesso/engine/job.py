@@ -244,8 +244,7 @@ class Job:
     ) -> Conditioning:
         """The conditioning of a text: as it was read lately, or read now."""
         resolved = as_counted(text.resolved, flow=model.facts.flow)
-        family, image = model.description.family, None if self._start is None else self._start.image
-        image = image if family is not None and family.reads_picture and isinstance(image, Image.Image) else None
+        image = self._seen_by(model)
         key = text_key(resolved, scope.call_states, guided=is_guided(resolved, model.facts), image=image)
         own = self.placements is not None or self.journal is not None
         if not own and (found := model.texts.find(key)) is not None:
@@ -255,6 +254,13 @@ class Job:
         if model.facts.own_conditioning and (resolved.exact or text.trace.alone()):
             model.texts.keep(key, RememberedText(conditioning=made, trace=text.trace), size_bytes=made.size_bytes)
         return made
+
+    def _seen_by(self, model: HostedModel) -> Image.Image | None:
+        """The picture that the text encoder of a model reads beside the words."""
+        family = model.description.family
+        if self._start is None or family is None or not family.reads_picture:
+            return None
+        return self._start.image if isinstance(self._start.image, Image.Image) else None
 
     def _read_second(
         self,
