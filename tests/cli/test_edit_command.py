@@ -96,7 +96,8 @@ def test_what_is_not_said_again_of_a_mask_is_that_of_the_picture(command: Comman
         (("--mask-blur", 5), {"blur"}),
         (("--fill", "original", "--keep-outside"), {"fill", "keep_outside"}),
         (("--no-soft-mask", "--invert-mask"), {"soft", "invert"}),
-        (("--no-only-masked",), {"only_masked"}),
+        (("--no-only-masked",), {"only_masked", "padding"}),
+        (("--no-only-masked", "--padding", 0), {"only_masked"}),
     ]
     for changes, wanted in cases:
         ran = command("generate", "--from", "first.png", *changes, "--out", "again.png")
@@ -146,3 +147,33 @@ def test_what_cannot_be_is_refused_in_one_line(
     assert words in ran.err
     assert ran.out == ""
     assert len(ran.err.strip().splitlines()) <= 2  # the line and its hint
+
+
+def test_a_part_and_what_is_beyond_are_asked_for_whatever_the_picture_of_from_was(
+    command: Command, source: Path, mask: Path
+) -> None:
+    assert command("generate", PROMPT, *FEW, "--out", "plain.png").code == 0
+    assert command("inpaint", source, PROMPT, "--mask", mask, *FEW, "--out", "part.png").code == 0
+    assert command("outpaint", source, PROMPT, "--right", 16, *FEW, "--out", "wider.png").code == 0
+    for begun in ("plain.png", "wider.png"):
+        ran = command("inpaint", source, PROMPT, "--from", begun)
+        assert (ran.code, ran.out) == (2, "")
+        assert "There is no mask" in ran.err
+    for begun in ("plain.png", "part.png"):
+        ran = command("outpaint", source, "--from", begun)
+        assert (ran.code, ran.out) == (2, "")
+        assert "Nothing is added to a side" in ran.err
+    for again in (("inpaint", source, "--from", "part.png"), ("outpaint", source, "--from", "wider.png")):
+        assert command(*again, "--out", "again.png").code == 0
+
+
+def test_without_only_masked_the_padding_of_the_picture_goes_too(command: Command, source: Path, mask: Path) -> None:
+    said = ("--only-masked", "--padding", 20)
+    assert command("inpaint", source, PROMPT, "--mask", mask, *said, *FEW, "--out", "first.png").code == 0
+    ran = command("generate", "--from", "first.png", "--no-only-masked", "--out", "again.png")
+    assert ran.code == 0, ran.err
+    inpaint = recipe_at("again.png").resolved.inpaint
+    assert inpaint is not None
+    assert (inpaint.only_masked, inpaint.padding) == (False, 32)
+    ran = command("generate", "--from", "first.png", "--no-only-masked", "--padding", 20)
+    assert "A padding of 20 px is around what is masked" in ran.err

@@ -73,3 +73,25 @@ def test_a_picture_whose_prompt_is_not_understood_is_not_made_of_none(
         ran = command("generate", "--from", "old.png", PROMPT, "--steps", 1, "--out", "again.png")
         assert ran.code == 0, ran.err
         assert recipe_at("again.png").asked.prompt == PROMPT
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (("--image", "x.png", "--mask", "m.png", "--fill", "nope"), "`--fill`: Input should be 'original'"),
+        (("--image", "x.png", "--mask", "m.png", "--mask-blur", "nan"), "`--mask-blur`"),
+        (("--image", "x.png", "--left", 8, "--fill", "nope"), "`--fill`"),
+        (("--hires", "nan"), "`--hires`"),
+        (("--hires", 2, "--hires-strength", "inf"), "`--hires-strength`"),
+        (("--refiner", "primer", "--refiner-at", "nan"), "`--refiner-at`"),
+        (("--dynamic-thresholding", "inf"), "`--dynamic-thresholding`"),
+    ],
+)
+def test_a_value_that_cannot_be_is_told_with_its_own_option(
+    command: Command, options: tuple[object, ...], named: str
+) -> None:
+    assert command("generate", PROMPT, "--steps", 1, "--seed", 1, "--out", "plain.png").code == 0
+    for line in (("--from", "plain.png"), (PROMPT,)):
+        ran = command("generate", *line, *options)
+        assert ran.code == 2
+        assert named in ran.err

@@ -5,11 +5,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from gesso.cli.nested import checked
+from gesso.cli.nested import checked, option_of
 from gesso.cli.output import print_warning
 from gesso.cli.show import read_picture
 from gesso.core.errors import InputError, UsageError
-from gesso.core.requests import ImageRequest
+from gesso.core.merging import NESTED
+from gesso.core.requests import HiresPass, ImageRequest
 from gesso.core.settings import Settings
 
 MOST_WARNINGS = 20
@@ -25,11 +26,16 @@ _OPTIONS = {
     "styles": "--style",
     "embeddings": "--embedding",
     "output_format": "--format",
-    "inpaint": "--mask",
-    "outpaint": "--left",
     "deadline_seconds": "--deadline",
 }
 """Options whose name differs from the field of the request."""
+
+
+_NEEDED = {
+    "inpaint": ("There is no mask", "`--mask MASK.png`: white changes, black stays"),
+    "outpaint": ("Nothing is added to a side", "`--left 64`, `--right`, `--up` or `--down`"),
+}
+"""Commands that are named as the field of the request without which they would do something else."""
 
 
 def request_from(picture: Path | None, asked: dict[str, Any], settings: Settings) -> ImageRequest:
@@ -48,13 +54,30 @@ def request_from(picture: Path | None, asked: dict[str, Any], settings: Settings
         return ImageRequest(**checked(asked, {})) if picture is None else _again(picture, asked, settings)
     except ValidationError as error:
         first = error.errors()[0]
-        field = str(first["loc"][0])
-        option = _OPTIONS.get(field, f"--{field.replace('_', '-')}")
+        field, option = _field_and_option(error)
         if field not in asked:
             said = f"`{picture}` says {field} `{first['input']}`: {first['msg']}"
             raise InputError(said, hint=f"`{option}` sets another") from error
         hint = "`gesso generate --help` tells how it is used"
         raise UsageError(f"`{option}`: {first['msg']} (found `{first['input']}`)", hint=hint) from error
+
+
+def check_needed(request: ImageRequest, *, command: str | None) -> None:
+    """Raises `UsageError` for a request that does something else than the command, named so, is for."""
+    if command in _NEEDED and getattr(request, command) is None:
+        missing, hint = _NEEDED[command]
+        raise UsageError(missing, hint=hint)
+
+
+def _field_and_option(error: ValidationError) -> tuple[str, str]:
+    """Of the first value that is refused: its field of the request, and the option that says it."""
+    place = error.errors()[0]["loc"]
+    if error.title == HiresPass.__name__:  # it is also read on its own, for its prompts
+        place = ("hires", *place)
+    field = str(place[0])
+    if field in NESTED:
+        return field, option_of(field, str(place[1]))
+    return field, _OPTIONS.get(field, f"--{field.replace('_', '-')}")
 
 
 def _again(picture: Path, asked: dict[str, Any], settings: Settings) -> ImageRequest:

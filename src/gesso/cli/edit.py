@@ -8,7 +8,6 @@ from typing import Annotated, Any
 import typer
 
 from gesso.cli.generate import generate
-from gesso.core.errors import UsageError
 
 Source = Annotated[str, typer.Argument(metavar="IMAGE", help="The picture to begin with.", show_default=False)]
 
@@ -38,14 +37,10 @@ def edit(**given: Any) -> None:
 @_with_picture
 def inpaint(**given: Any) -> None:
     """Change a part of a picture: what is white in its mask."""
-    if given["mask"] is None and given["from_image"] is None:
-        raise UsageError("There is no mask", hint="`--mask MASK.png`: white changes, black stays")
     generate(**given)
 
 
 @_with_picture
 def outpaint(**given: Any) -> None:
     """Paint on beyond the sides of a picture."""
-    if given["from_image"] is None and all(given[side] is None for side in ("left", "right", "up", "down")):
-        raise UsageError("Nothing is added to a side", hint="`--left 64`, `--right`, `--up` or `--down`")
     generate(**given)

@@ -198,9 +198,11 @@ def generate(  # one parameter for each option: that is how Typer declares them
         "deadline_seconds": deadline,
     }
 
-    from gesso.cli.asking import request_from
+    from gesso.cli.asking import check_needed, request_from
 
-    request = request_from(from_image, {name: value for name, value in asked.items() if value is not None}, settings)
+    asked = {name: value for name, value in asked.items() if value is not None}
+    request = request_from(from_image, asked, settings)
+    check_needed(request, command=context.info_name)
     fetch = partial(fetch_missing, settings=settings, yes=yes)
     if image is not None and is_folder(image):
         refuse_for_folders(out, journal)

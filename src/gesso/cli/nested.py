@@ -5,6 +5,7 @@ from types import MappingProxyType
 from typing import Any
 
 from gesso.core.errors import UsageError
+from gesso.core.requests import Inpaint
 
 _GROUNDS: Mapping[str, frozenset[str]] = MappingProxyType(
     {
@@ -16,17 +17,30 @@ _GROUNDS: Mapping[str, frozenset[str]] = MappingProxyType(
 )
 """Which parts of a field say that it is done."""
 
-_OF_MASK: Mapping[str, str] = MappingProxyType(
+_OPTIONS: Mapping[str, Mapping[str, str]] = MappingProxyType(
     {
-        "invert": "--[no-]invert-mask",
-        "blur": "--mask-blur",
-        "soft": "--[no-]soft-mask",
-        "only_masked": "--[no-]only-masked",
-        "padding": "--padding",
-        "fill": "--fill",
-        "keep_outside": "--[no-]keep-outside",
+        "hires": {"scale": "--hires", "width": "--hires", "height": "--hires", "negative_prompt": "--hires-negative"},
+        "refiner": {"model": "--refiner"},
+        "inpaint": {
+            "mask": "--mask",
+            "invert": "--[no-]invert-mask",
+            "blur": "--mask-blur",
+            "soft": "--[no-]soft-mask",
+            "only_masked": "--[no-]only-masked",
+            "padding": "--padding",
+            "fill": "--fill",
+            "keep_outside": "--[no-]keep-outside",
+        },
+        "outpaint": {name: f"--{name}" for name in ("left", "right", "up", "down", "fill")},
+        "dynamic_thresholding": dict.fromkeys(("mimic_scale", "percentile"), "--dynamic-thresholding"),
     }
 )
+"""Options of parts of a field; those that are not here are called `--FIELD-PART`."""
+
+
+def option_of(field: str, part: str) -> str:
+    """The option that says a part of a field, such as `--mask-blur`."""
+    return _OPTIONS[field].get(part, f"--{field}-{part}")
 
 
 def checked(asked: dict[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
@@ -43,7 +57,7 @@ def checked(asked: dict[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
         given = asked.get(field)
         if given is not None and own.get(field) is None and not given.keys() & grounds:
             raise _without_grounds(field, given)
-    return asked
+    return _padding_where_it_is_seen(asked, own)
 
 
 def _fill_where_it_is(asked: dict[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
@@ -54,13 +68,21 @@ def _fill_where_it_is(asked: dict[str, Any], own: Mapping[str, Any]) -> dict[str
     return rest | {"inpaint": asked.get("inpaint", {}) | asked["outpaint"]}
 
 
+def _padding_where_it_is_seen(asked: dict[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """Where only what is masked is painted no more, the padding of the picture is around nothing: the usual one."""
+    given = asked.get("inpaint") or {}
+    if given.get("only_masked") is not False or "padding" in given or own.get("inpaint") is None:
+        return asked
+    return asked | {"inpaint": given | {"padding": Inpaint.model_fields["padding"].default}}
+
+
 def _without_grounds(field: str, given: Mapping[str, Any]) -> UsageError:
     if field == "hires":
-        name = next(iter(given)).removesuffix("_prompt")
-        return UsageError(f"`--hires-{name}` says how a second pass is made, and there is none", hint="add `--hires 2`")
+        option = option_of(field, next(iter(given)))
+        return UsageError(f"`{option}` says how a second pass is made, and there is none", hint="add `--hires 2`")
     if field == "refiner":
         return UsageError("`--refiner-at` says when a refiner goes on, and there is none", hint="add `--refiner NAME`")
     if field == "outpaint":
         return UsageError("`--fill`: there is nothing to fill", hint="give a mask with `--mask`, or pixels to add")
-    named = ", ".join(f"`{_OF_MASK[name]}`" for name in given)
+    named = ", ".join(f"`{option_of(field, name)}`" for name in given)
     return UsageError(f"{named}: there is no mask", hint="give one with `--mask`")
