@@ -131,6 +131,9 @@ def test_what_is_not_said_again_of_a_mask_is_that_of_the_picture(command: Comman
         (("edit", "source.png", PROMPT, "--strength", 7), "strength 7", 3),
         (("edit", "source.png", PROMPT, "--style", "oil"), "Unknown style: `oil`", 3),
         (("outpaint", "source.png", PROMPT), "Nothing is added to a side", 2),
+        (("edit", "", PROMPT), "The path of the picture is empty", 2),
+        (("upscale", ""), "The path of the picture is empty", 2),
+        (("inpaint", "source.png", PROMPT, "--mask", ""), "The path of the mask is empty", 2),
     ],
 )
 def test_what_cannot_be_is_refused_in_one_line(
@@ -177,3 +180,36 @@ def test_without_only_masked_the_padding_of_the_picture_goes_too(command: Comman
     assert (inpaint.only_masked, inpaint.padding) == (False, 32)
     ran = command("generate", "--from", "first.png", "--no-only-masked", "--padding", 20)
     assert "A padding of 20 px is around what is masked" in ran.err
+
+
+@pytest.mark.rough(
+    "pictures",
+    tried="`--out` names the picture or the mask that it is made from, in another spelling, or as a link",
+    happens="refused before any network runs, the file as it was",
+    told="which file, and what to do",
+)
+def test_what_a_picture_is_made_from_is_not_replaced(command: Command, source: Path, mask: Path) -> None:
+    Path("link.png").symlink_to(source)
+    Path("folder").mkdir()
+    before = source.read_bytes(), mask.read_bytes()
+    masked = ("--mask", mask)
+    assert command("inpaint", source, PROMPT, *masked, *FEW, "--out", "part.png").code == 0
+    cases: list[tuple[tuple[object, ...], str]] = [
+        (("edit", source, PROMPT), "source.png"),
+        (("edit", "folder/../source.png", PROMPT), "./source.png"),
+        (("edit", "link.png", PROMPT), "source.png"),
+        (("generate", PROMPT, "--image", source), "link.png"),
+        (("inpaint", source, PROMPT, *masked), "mask.png"),
+        (("outpaint", source, PROMPT, "--left", 8), "source.png"),
+        (("upscale", source), "source.png"),
+        (("upscale", source, PROMPT), "source.png"),
+        (("generate", "--from", "part.png"), "source.png"),
+        (("generate", "--from", "part.png"), "mask.png"),
+    ]
+    for line, out in cases:
+        ran = command(*line, "--out", out)
+        assert (ran.code, ran.out) == (2, "")
+        assert f"`--out {Path(out)}` would replace" in ran.err
+        assert "give another `--out`" in ran.err
+    assert (source.read_bytes(), mask.read_bytes()) == before
+    assert command("generate", "--from", "part.png", "--out", "part.png").code == 0  # not what it is made from

@@ -17,6 +17,7 @@ from gesso.cli.passes import hires_pass, refiner_use, thresholding
 from gesso.cli.pull import fetch_missing
 from gesso.cli.show import check_picture
 from gesso.cli.size import parsed_size
+from gesso.cli.sources import refuse_empty, refuse_to_replace, sources_of
 from gesso.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -112,6 +113,8 @@ def generate(  # one parameter for each option: that is how Typer declares them
     if prompt is None and from_image is None:
         example = '`gesso generate "a red circle"`' if image is None else "the words stand behind the picture"
         raise UsageError("There is no prompt", hint=f"say what to paint: {example}")
+    refuse_empty(image, words="picture")
+    refuse_empty(mask, words="mask")
     width, height = parsed_size(size)
     if from_image is not None:
         check_picture(from_image)
@@ -203,6 +206,7 @@ def generate(  # one parameter for each option: that is how Typer declares them
     asked = {name: value for name, value in asked.items() if value is not None}
     request = request_from(from_image, asked, settings)
     check_needed(request, command=context.info_name)
+    refuse_to_replace(sources_of(request), out)
     fetch = partial(fetch_missing, settings=settings, yes=yes)
     if image is not None and is_folder(image):
         refuse_for_folders(out, journal)

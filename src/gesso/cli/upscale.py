@@ -12,6 +12,7 @@ from gesso.cli.generate import generate
 from gesso.cli.invocation import settings_of
 from gesso.cli.output import AsJson, print_json, print_warning
 from gesso.cli.size import parsed_size
+from gesso.cli.sources import refuse_empty, refuse_to_replace
 from gesso.core.errors import UsageError
 from gesso.core.files import write_atomically
 
@@ -51,6 +52,8 @@ def upscale(
     painting = (strength, model, negative, steps, sampler, guidance, seed)
     if prompt is None and any(value is not None for value in painting):
         raise UsageError("Nothing is painted without a prompt", hint="say what the picture shows, or leave that out")
+    refuse_empty(image, words="picture")
+    refuse_to_replace([image], out)
     width, height = parsed_size(size)
     settings = settings_of(context)
 
