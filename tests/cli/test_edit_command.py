@@ -213,3 +213,26 @@ def test_what_a_picture_is_made_from_is_not_replaced(command: Command, source: P
         assert "give another `--out`" in ran.err
     assert (source.read_bytes(), mask.read_bytes()) == before
     assert command("generate", "--from", "part.png", "--out", "part.png").code == 0  # not what it is made from
+
+
+def test_what_is_skipped_of_a_folder_or_fails_is_told(command: Command, source: Path) -> None:
+    folder = Path("photos")
+    folder.mkdir()
+    (folder / "a.png").write_bytes(source.read_bytes())
+    (folder / "b.png").write_bytes(source.read_bytes()[:120])
+    (folder / "notes.txt").write_text("things to buy")
+    for name in ("d.GIF", "f.bmp"):
+        Image.new("RGB", (8, 8)).save(folder / name)
+    skipped = "Skipped in `photos`, where only PNG, JPEG and WebP pictures are read: `d.GIF`, `f.bmp`"
+    ran = command("edit", folder, PROMPT, "--json", *FEW)
+    assert ran.code == 3
+    assert ran.err.count(f"warning: {skipped}\n") == 1
+    assert "notes.txt" not in ran.err
+    assert ran.data["warnings"] == [skipped]
+    assert [(Path(made["source"]).name, made["warnings"]) for made in ran.data["images"]] == [("a.png", [])]
+    (failed,) = ran.data["failed"]
+    assert failed["image"] == str(folder / "b.png")
+    assert "is a damaged picture" in failed["error"]
+    for name in "ghijkl":
+        Image.new("RGB", (8, 8)).save(folder / f"{name}.tiff")
+    assert "`i.tiff`, 3 more" in command("edit", folder, PROMPT, "--strength", 7).err

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from gesso.engine.studio import Studio
 
 _SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp"})
+_MOST_NAMED = 5
+"""Files that are skipped; of more the number is told."""
 
 
 def is_folder(image: str) -> bool:
@@ -32,23 +34,37 @@ def refuse_for_folders(out: Path | None, journal: Path | None) -> None:
         raise UsageError(f"`--out {out}` is one file, for a folder of pictures", hint="give a folder")
 
 
-def requests_of_folder(request: "ImageRequest", folder: Path) -> list["ImageRequest"]:
+def _requests(request: "ImageRequest", folder: Path) -> list["ImageRequest"]:
     """The request of each picture in `folder`, in the order of their names.
 
     Raises:
         InputError: there is none.
     """
-    found = sorted(path for path in folder.iterdir() if path.suffix.lower() in _SUFFIXES and path.is_file())
+    found = _files(folder, _SUFFIXES)
     if not found:
         raise InputError(f"There is no PNG, JPEG or WebP picture in `{folder}`", hint="give another folder")
     return [request.model_copy(update={"image": str(path)}) for path in found]
 
 
+def _skipped(folder: Path) -> list[str]:
+    """A line that tells which pictures in `folder` are of a format that is not read, if there are any."""
+    from gesso.engine.naming import OTHER_SUFFIXES
+
+    names = [f"`{path.name}`" for path in _files(folder, OTHER_SUFFIXES)]
+    more = [f"{len(names) - _MOST_NAMED} more"] if len(names) > _MOST_NAMED else []
+    told = ", ".join(names[:_MOST_NAMED] + more)
+    return [f"Skipped in `{folder}`, where only PNG, JPEG and WebP pictures are read: {told}"] if names else []
+
+
+def _files(folder: Path, suffixes: frozenset[str]) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() in suffixes and path.is_file())
+
+
 def run_folder(
-    requests: list["ImageRequest"], settings: "Settings", *, fetch: Fetch, out: Path | None, as_json: bool
+    request: "ImageRequest", folder: Path, settings: "Settings", *, fetch: Fetch, out: Path | None, as_json: bool
 ) -> None:
-    """Make all pictures in one studio, so that they share forwards; save and print each as soon as it is done, with
-    its source behind a tab.
+    """Make the same of all pictures in a folder in one studio, so that they share forwards; save and print each as soon
+    as it is done, with its source behind a tab.
 
     Args:
         fetch: what is not here.
@@ -59,16 +75,20 @@ def run_folder(
     from gesso.cli.album import Album
     from gesso.engine.studio import Studio
 
-    requests = _with_models(requests, settings, fetch)
+    skipped = _skipped(folder)
+    for line in skipped:
+        print_warning(line)
+    requests = _with_models(_requests(request, folder), settings, fetch)
     told: list[dict[str, Any]] = []
     failed: dict[str, GessoError] = {}
     with Studio(settings) as studio:
         handles = _submitted(requests, studio, failed)
         try:
             for handle in handles:
-                album, source = Album(out, settings), str(handle.asked.image)
+                album, source, warnings = Album(out, settings), str(handle.asked.image), tuple[str, ...]()
                 try:
-                    for warning in handle.result().warnings:
+                    warnings = handle.result().warnings
+                    for warning in warnings:
                         print_warning(f"`{source}`: {warning}")
                 except CancelledError:
                     raise
@@ -76,7 +96,7 @@ def run_folder(
                     failed[source] = error
                 finally:
                     album.add_rest(handle)
-                    told += [{**entry, "source": source} for entry in album.as_list()]
+                    told += [{**entry, "source": source, "warnings": warnings} for entry in album.as_list()]
                     if not as_json:
                         for path in album.paths:
                             print(f"{path}\t{source}", flush=True)
@@ -84,7 +104,8 @@ def run_folder(
             for handle in handles:
                 handle.cancel()
             if as_json:
-                print_json({"images": told})
+                not_made = [{"image": source, "error": error.message} for source, error in failed.items()]
+                print_json({"images": told, "failed": not_made, "warnings": skipped})
     for source, error in failed.items():
         print_warning(f"`{source}`: {error.message}")
     if failed:

@@ -9,7 +9,7 @@ import typer
 from gesso.cli import options
 from gesso.cli.destination import check_writable, checked_format
 from gesso.cli.fetching import Fetch, with_models_here
-from gesso.cli.folders import is_folder, refuse_for_folders, requests_of_folder, run_folder
+from gesso.cli.folders import is_folder, refuse_for_folders, run_folder
 from gesso.cli.input_fields import inpaint_fields, outpaint_fields
 from gesso.cli.invocation import adapters, embeddings, pairs, parts_from, settings_of
 from gesso.cli.output import AsJson, print_json, print_warning
@@ -210,8 +210,7 @@ def generate(  # one parameter for each option: that is how Typer declares them
     fetch = partial(fetch_missing, settings=settings, yes=yes)
     if image is not None and is_folder(image):
         refuse_for_folders(out, journal)
-        requests = requests_of_folder(request, Path(image).expanduser())
-        run_folder(requests, settings, fetch=fetch, out=out, as_json=as_json)
+        run_folder(request, Path(image).expanduser(), settings, fetch=fetch, out=out, as_json=as_json)
         return
     _run(request, settings, fetch=fetch, out=out, journal=journal, as_json=as_json)
 

@@ -23,7 +23,8 @@ SUFFIXES = {
     ".webp": OutputFormat.WEBP,
 }
 _SUFFIX_OF = {OutputFormat.PNG: ".png", OutputFormat.JPEG: ".jpg", OutputFormat.WEBP: ".webp"}
-_OTHER_SUFFIXES = frozenset({".avif", ".bmp", ".gif", ".heic", ".heif", ".jxl", ".ppm", ".tga", ".tif", ".tiff"})
+OTHER_SUFFIXES = frozenset({".avif", ".bmp", ".gif", ".heic", ".heif", ".jxl", ".ppm", ".tga", ".tif", ".tiff"})
+"""Of pictures that are neither written nor read."""
 _SIDECAR_SUFFIX = ".gesso.json"
 
 
@@ -54,7 +55,7 @@ def destination(out: Path | None, settings: Settings, *, count: int, asked: Outp
             file=None, folder=settings.output_folder, pattern=settings.output_pattern, output_format=None
         )
     suffix = out.suffix.lower()
-    if suffix in _OTHER_SUFFIXES:
+    if suffix in OTHER_SUFFIXES:
         raise InputError(f"`{out}` asks for a format that is not written", hint=f"known: {', '.join(SUFFIXES)}")
     if suffix not in SUFFIXES or os.path.isdir(out):
         pattern = settings.output_pattern.rpartition("/")[2]
