@@ -3,11 +3,14 @@
 from base64 import b64encode
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from PIL import Image
 
 import studios
+import zoo
 from cli_runs import Command
 from gesso.primer.prompt import parse
 from gesso.primer.reading import read
@@ -91,6 +94,7 @@ def test_a_damaged_colour_profile_is_one_warning(command: Command, tmp_path: Pat
         ((PROMPT, "--upscaler", "nearest"), "without a prompt"),
         (("--upscaler", "lancsoz"), "nearest: lanczos"),
         (("--upscaler", "latent"), "enlarges latents"),
+        (("--upscaler", "bicubic"), "known: lanczos, nearest\n"),
         (("--steps", 5), "without a prompt"),
     ],
 )
@@ -98,3 +102,19 @@ def test_what_cannot_be_is_refused(command: Command, heart: Path, arguments: tup
     ran = command("upscale", heart, *arguments)
     assert ran.code in (2, 3)
     assert words in ran.err
+
+
+def test_a_model_that_changes_pictures_in_another_way_paints_none_larger(
+    command: Command, heart: Path, tmp_path: Path
+) -> None:
+    nine: Any = UNet2DConditionModel.from_config({**zoo.built("sd1").unet.config, "in_channels": 9})
+    inpainting = zoo.save("sd1", tmp_path / "inpainting", unet=nine)
+    for model, how in ((zoo.saved("qwen-image-edit"), "as an instruction says"), (inpainting, "under a mask")):
+        ran = command("upscale", heart, PROMPT, "--model", model)
+        assert (ran.code, ran.out) == (3, "")
+        assert f"changes pictures {how}, and here one is painted once more, larger" in ran.err
+        assert "--mask" not in ran.err
+        assert "strength" not in ran.err
+    ran = command("edit", heart, PROMPT, "--hires", 2, "--model", zoo.saved("qwen-image-edit"))
+    assert ran.code == 3
+    assert "makes no second pass" in ran.err

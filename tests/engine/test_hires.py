@@ -272,7 +272,7 @@ def test_what_no_pass_has_the_guidance_for_is_refused(studio: Studio) -> None:
         ("sd1", {"strength": 7.0}, ("strength 7 of the second pass", "0.01 to 1")),
         ("sd1", {"sampler": "Eular"}, ("Eular", "nearest")),
         ("sd1", {"prompt": "a <lora:red:1> star"}, ("names a network",)),
-        ("flux2", {}, ("does not do image-to-image",)),
+        ("flux2", {}, ("makes no second pass: it does not do image-to-image", "`--hires`")),
     ],
 )
 def test_a_second_pass_without_sense_is_refused(

@@ -1,5 +1,6 @@
 """`gesso upscale IMAGE [PROMPT...]`: a picture, larger; with a prompt it is painted once more at that size."""
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -8,12 +9,14 @@ import typer
 from gesso.cli import options
 from gesso.cli.destination import check_writable
 from gesso.cli.edit import Source
+from gesso.cli.fetching import with_models_here
 from gesso.cli.generate import generate
 from gesso.cli.invocation import settings_of
 from gesso.cli.output import AsJson, print_json, print_warning
+from gesso.cli.pull import fetch_missing
 from gesso.cli.size import parsed_size
 from gesso.cli.sources import refuse_empty, refuse_to_replace
-from gesso.core.errors import UsageError
+from gesso.core.errors import InputError, UsageError
 from gesso.core.files import write_atomically
 
 if TYPE_CHECKING:
@@ -80,6 +83,7 @@ def upscale(
             f"What is painted on was enlarged by `{LANCZOS}`, and `--upscaler {upscaler}` is asked for",
             hint="enlarge it without a prompt, then `gesso edit` the result",
         )
+    model = _repainting(model, settings)
     generate(
         context,
         prompt=prompt,
@@ -95,6 +99,34 @@ def upscale(
         out=out,
         as_json=as_json,
     )
+
+
+def _repainting(model: str | None, settings: "Settings") -> str | None:
+    """The same model, fetched if it is not here.
+
+    Raises:
+        InputError: it changes pictures in another way.
+    """
+    from gesso.cli.models import open_store
+    from gesso.core.requests import ImageRequest
+    from gesso.engine.facts import facts_of
+    from gesso.models.tasks import Task
+
+    store = open_store(settings)
+
+    def checked(request: ImageRequest) -> str | None:
+        name = request.model or settings.model
+        facts = facts_of(store.find(name), asked=name)
+        other = facts.tasks.keys() & {Task.EDIT, Task.INPAINT}
+        if other and Task.IMAGE_TO_IMAGE not in facts.tasks:
+            how = "as an instruction says" if Task.EDIT in other else "under a mask"
+            raise InputError(
+                f"`{facts.name}` ({facts.pipeline}) changes pictures {how}, and here one is painted once more, larger",
+                hint="choose a model that begins with a picture and repaints it, or leave the prompt out",
+            )
+        return request.model
+
+    return with_models_here(ImageRequest(model=model), checked, partial(fetch_missing, settings=settings, yes=False))
 
 
 def _saved(larger: "Image.Image", source: str, out: Path | None, settings: "Settings") -> Path:

@@ -57,6 +57,11 @@ def resolve_hires(
     hires = request.hires
     if hires is None:
         return None
+    if Task.IMAGE_TO_IMAGE not in facts.tasks:
+        raise InputError(
+            f"`{facts.name}` ({facts.pipeline}) makes no second pass: it does not do {Task.IMAGE_TO_IMAGE}",
+            hint="leave `hires`, `--hires` out; `gesso upscale` enlarges the result, also with another model",
+        )
     second = facts_for(facts, Task.IMAGE_TO_IMAGE)
     _check_numbers(hires)
     width, height = _size(hires, second, size_px)

@@ -36,7 +36,7 @@ def enlarged(
         InputError: it is no picture, cannot be read, or would be too large or smaller.
         UnknownNameError: there is no such upscaler.
     """
-    chosen = upscaler_named(upscaler)
+    chosen = upscaler_named(upscaler, of_pixels=True)
     if UPSCALERS[chosen].latent_mode is not None:
         raise InputError(f"The upscaler `{chosen}` enlarges latents, not pictures", hint=f"use `{LANCZOS}`")
     if scale is not None and size_px is not None:

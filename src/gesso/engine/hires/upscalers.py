@@ -45,13 +45,21 @@ UPSCALERS: Mapping[str, Upscaler] = MappingProxyType(
 )
 
 
-def upscaler_named(name: str) -> str:
-    """The canonical name of an upscaler. Raises `UnknownNameError`."""
+def upscaler_named(name: str, *, of_pixels: bool = False) -> str:
+    """The canonical name of an upscaler.
+
+    Args:
+        of_pixels: name none of latents where there is none of that name.
+
+    Raises:
+        UnknownNameError: there is none.
+    """
     names = {known.casefold(): known for known in UPSCALERS}
     names |= {upscaler.alias.casefold(): known for known, upscaler in UPSCALERS.items()}
     found = names.get(name.casefold())
     if found is None:
-        raise UnknownNameError("upscaler", name, list(UPSCALERS))
+        known = [name for name, upscaler in UPSCALERS.items() if not (of_pixels and upscaler.latent_mode)]
+        raise UnknownNameError("upscaler", name, known)
     return found
 
 
