@@ -1,6 +1,7 @@
 """`--from IMAGE` and options that say one thing of several: the others are as in the picture."""
 
 import json
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -95,3 +96,44 @@ def test_a_value_that_cannot_be_is_told_with_its_own_option(
         ran = command("generate", *line, *options)
         assert ran.code == 2
         assert named in ran.err
+
+
+def test_what_the_picture_has_can_be_left_out(command: Command) -> None:
+    Path("styles.csv").write_text("name,prompt,negative_prompt\nbig,a large {prompt},\n")
+    Image.new("RGB", (128, 128), "red").save("red.png")
+    Image.new("L", (128, 128), 255).save("mask.png")
+    few = ("--steps", 2, "--seed", 1)
+    larger = ("--hires", 1.25, "--refiner", "primer", "--refiner-at", 0.5, "--tiling", "x")
+    assert command("generate", PROMPT, *larger, *few, "--out", "large.png").code == 0
+    masked = ("--image", "red.png", "--mask", "mask.png", "--mask-blur", 2)
+    assert command("generate", PROMPT, *masked, *few, "--out", "part.png").code == 0
+    assert command("generate", PROMPT, "--image", "red.png", "--left", 16, *few, "--out", "wider.png").code == 0
+    cases = [
+        ("large.png", "--no-hires", "hires"),
+        ("large.png", "--no-refiner", "refiner"),
+        ("large.png", "--no-tiling", "tiling"),
+        ("part.png", "--no-mask", "inpaint"),
+        ("wider.png", "--no-outpaint", "outpaint"),
+    ]
+    for begun, option, field in cases:
+        ran = command("generate", "--from", begun, option, "--out", "again.png")
+        assert ran.code == 0, ran.err
+        before, after = recipe_at(begun).resolved, recipe_at("again.png").resolved
+        assert getattr(before, field) is not None
+        assert getattr(after, field) is None
+        assert after.image == before.image
+        refused = command("generate", PROMPT, option)
+        assert refused.code == 2
+        assert f"`{option}` is about the picture of `--from`" in refused.err
+    assert command("generate", "blue star", "--style", "big", *few, "--out", "styled.png").code == 0
+    assert command("generate", "--from", "styled.png", "--no-style", "--out", "again.png").code == 0
+    texts = [recipe_at(name).resolved.prompt for name in ("styled.png", "again.png")]
+    assert texts == ["a large blue star", "blue star"]
+    for options, words in (
+        (("--no-mask", "--mask", "mask.png"), "`--no-mask` leaves out what other options ask for"),
+        (("--no-mask", "--fill", "blur"), "there is nothing to fill"),
+        (("--no-mask", "--mask-blur", 4), "leaves out what other options ask for"),
+    ):
+        ran = command("generate", "--from", "part.png", *options)
+        assert ran.code == 2
+        assert words in ran.err

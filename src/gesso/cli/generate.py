@@ -12,6 +12,7 @@ from gesso.cli.fetching import Fetch, with_models_here
 from gesso.cli.folders import is_folder, refuse_for_folders, run_folder
 from gesso.cli.input_fields import inpaint_fields, outpaint_fields
 from gesso.cli.invocation import adapters, embeddings, pairs, parts_from, settings_of
+from gesso.cli.leaving_out import left_out
 from gesso.cli.output import AsJson, print_json, print_warning
 from gesso.cli.passes import hires_pass, refiner_use, thresholding
 from gesso.cli.pull import fetch_missing
@@ -40,11 +41,14 @@ def generate(  # one parameter for each option: that is how Typer declares them
     dialect: options.Dialect = None,
     weighting: options.Weighting = None,
     style: options.Style = None,
+    no_style: options.NoStyle = False,
     dynamic: options.Dynamic = None,
     wildcard_seed: options.WildcardSeed = None,
     size: options.Size = None,
     tiling: options.Tiling = None,
+    no_tiling: options.NoTiling = False,
     hires: options.Hires = None,
+    no_hires: options.NoHires = False,
     hires_upscaler: options.HiresUpscaler = None,
     hires_steps: options.HiresSteps = None,
     hires_strength: options.HiresStrength = None,
@@ -54,6 +58,7 @@ def generate(  # one parameter for each option: that is how Typer declares them
     hires_prompt: options.HiresPrompt = None,
     hires_negative: options.HiresNegative = None,
     refiner: options.Refiner = None,
+    no_refiner: options.NoRefiner = False,
     refiner_at: options.RefinerAt = None,
     seed: options.Seed = None,
     count: options.Count = None,
@@ -62,6 +67,7 @@ def generate(  # one parameter for each option: that is how Typer declares them
     strength: options.Strength = None,
     resize: options.Resize = None,
     mask: options.Mask = None,
+    no_mask: options.NoMask = False,
     invert_mask: options.InvertMask = None,
     mask_blur: options.MaskBlur = None,
     soft_mask: options.SoftMask = None,
@@ -73,6 +79,7 @@ def generate(  # one parameter for each option: that is how Typer declares them
     right: options.Right = None,
     up: options.Up = None,
     down: options.Down = None,
+    no_outpaint: options.NoOutpaint = False,
     color_correction: options.ColorCorrection = None,
     loras: options.Lora = None,
     embedding: options.Embedding = None,
@@ -204,6 +211,16 @@ def generate(  # one parameter for each option: that is how Typer declares them
     from gesso.cli.asking import check_needed, request_from
 
     asked = {name: value for name, value in asked.items() if value is not None}
+    asked |= left_out(
+        from_image,
+        asked,
+        styles=no_style,
+        tiling=no_tiling,
+        hires=no_hires,
+        refiner=no_refiner,
+        inpaint=no_mask,
+        outpaint=no_outpaint,
+    )
     request = request_from(from_image, asked, settings)
     check_needed(request, command=context.info_name)
     refuse_to_replace(sources_of(request), out)

@@ -47,11 +47,13 @@ def checked(asked: dict[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
     """Fields as they were typed, each part of something that is typed too or in `own`.
 
     Args:
-        own: fields of the request that is asked for again; none without `--from`.
+        own: fields of the request that is asked for again; none without `--from`. What is `None` in `asked` is left
+            out of them.
 
     Raises:
         UsageError: an option that would have no effect.
     """
+    own = {name: value for name, value in own.items() if asked.get(name, value) is not None}
     asked = _fill_where_it_is(asked, own)
     for field, grounds in _GROUNDS.items():
         given = asked.get(field)
@@ -62,7 +64,7 @@ def checked(asked: dict[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
 
 def _fill_where_it_is(asked: dict[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
     """`--fill` alone is of the mask, if that is what the request has."""
-    if asked.get("outpaint", {}).keys() != {"fill"} or own.get("inpaint") is None:
+    if (asked.get("outpaint") or {}).keys() != {"fill"} or own.get("inpaint") is None:
         return asked
     rest = {name: value for name, value in asked.items() if name != "outpaint"}
     return rest | {"inpaint": asked.get("inpaint", {}) | asked["outpaint"]}

@@ -132,6 +132,18 @@ GuidanceRescale = Annotated[
     float | None, _option("Against overexposure by guidance, 0 to 1.", panel=_SAMPLING, metavar="SHARE")
 ]
 _SECOND = "The second pass"
+
+
+def _without(what: str, option: str, *, panel: str) -> Any:
+    return _option(f"Without {what} of the picture of `--from`.", option, panel=panel)
+
+
+NoStyle = Annotated[bool, _without("the styles", "--no-style", panel=_PICTURE)]
+NoTiling = Annotated[bool, _without("the tiling", "--no-tiling", panel=_PICTURE)]
+NoMask = Annotated[bool, _without("the mask", "--no-mask", panel=_INPUT)]
+NoOutpaint = Annotated[bool, _without("what is added to the sides", "--no-outpaint", panel=_INPUT)]
+NoHires = Annotated[bool, _without("the second pass", "--no-hires", panel=_SECOND)]
+NoRefiner = Annotated[bool, _without("the refiner", "--no-refiner", panel=_SECOND)]
 Hires = Annotated[
     str | None, _option("Paint once more, so many times larger.", "--hires", panel=_SECOND, metavar="SCALE|WxH")
 ]
