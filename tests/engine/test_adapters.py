@@ -220,6 +220,8 @@ def test_an_adapter_named_in_the_negative_prompt_is_refused_and_words_in_automat
         studio.resolve(asked(negative_prompt="<lora:red-is-blue:1> red"))
     resolved = studio.resolve(asked(negative_prompt="<lora:red-is-blue:1> red", dialect="a1111"))
     assert (resolved.negative_prompt, resolved.adapters) == ("<lora:red-is-blue:1> red", ())
+    no_number = "<lora:red-is-blue:much>"
+    assert studio.resolve(asked(negative_prompt=no_number, dialect="a1111")).negative_prompt == no_number
 
 
 def test_blocks_have_weights_of_their_own(studio: Studio, tmp_path: Path) -> None:

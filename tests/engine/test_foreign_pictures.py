@@ -139,20 +139,22 @@ def graph(seed: int = SEED, prompt: str = "a cat", **inputs: Any) -> ForeignReci
     return read_texts(ForeignTexts(graph=json.dumps(document)))
 
 
+def far_from_euler_ancestral(calls: list[Call], start: Tensor, *, noise_seed: int) -> float:
+    """The largest difference of what the UNet was shown to k-diffusion from that start, with a GPU's noise."""
+    reference, sigmas = Reference(calls), uniform(STEPS)
+    k_diffusion_sampling.load("sampling").sample_euler_ancestral(
+        reference, start, sigmas, disable=True, noise_sampler=drawn_by_philox(noise_seed, 0)
+    )
+    assert reference.made == len(reference.calls) == STEPS
+    return reference.worst
+
+
 def test_automatic1111s_ancestral_picture_has_its_noise_levels_and_steps(studio: Studio, effect: Effect) -> None:
     worst = 0.0
     for kind in ("sd1", "sdxl"):
         calls = made(studio, infotext("Euler a, Schedule type: Automatic", ", ENSD: 31337"), kind)
-        reference, sigmas = Reference(calls), uniform(STEPS)
-        k_diffusion_sampling.load("sampling").sample_euler_ancestral(
-            reference,
-            philox(SEED, 0) * sigmas[0],
-            sigmas,
-            disable=True,
-            noise_sampler=drawn_by_philox(SEED + 31337, 0),
-        )
-        assert reference.made == len(reference.calls) == STEPS
-        worst = max(worst, reference.worst)
+        start = philox(SEED, 0) * uniform(STEPS)[0]
+        worst = max(worst, far_from_euler_ancestral(calls, start, noise_seed=SEED + 31337))
     effect(
         "A picture of AUTOMATIC1111 (Euler a, seed offset) made again on SD 1 and XL: largest difference of what the "
         "UNet is shown to k-diffusion with that noise",
@@ -186,17 +188,9 @@ def test_comfyuis_ancestral_picture_has_its_noise_levels_and_steps(studio: Studi
     worst = 0.0
     for kind, seed in product(("sd1", "sdxl"), (SEED, 156680208700286)):
         calls = made(studio, graph(seed, sampler_name="euler_ancestral", scheduler="normal"), kind)
-        reference, sigmas = Reference(calls), uniform(STEPS)
         first = torch.randn(SHAPE, generator=torch.manual_seed(seed))
-        k_diffusion_sampling.load("sampling").sample_euler_ancestral(
-            reference,
-            first * (1 + sigmas[0] ** 2) ** 0.5,
-            sigmas,
-            disable=True,
-            noise_sampler=drawn_by_philox(seed, 0),
-        )
-        assert reference.made == len(reference.calls) == STEPS
-        worst = max(worst, reference.worst)
+        start = first * (1 + uniform(STEPS)[0] ** 2) ** 0.5
+        worst = max(worst, far_from_euler_ancestral(calls, start, noise_seed=seed))
     effect(
         "A picture of ComfyUI (euler_ancestral) made again on SD 1 and XL: largest difference of what the UNet is "
         "shown to k-diffusion with that noise",

@@ -60,12 +60,14 @@ def named_networks(request: ImageRequest, facts: ModelFacts, files: AdapterFiles
 
 
 def _check_negative(request: ImageRequest, dialect: PromptDialect) -> None:
-    """There a network is words, as AUTOMATIC1111 has it."""
+    """There a network is words, as AUTOMATIC1111 has it; in Gesso's own dialect nobody shall hope for it in vain."""
+    if dialect is not PromptDialect.GESSO:
+        return
     second = None if request.hires is None else request.hires.negative_prompt
     for text in (request.negative_prompt, second):
         named = take_networks(text or "", dialect)
         tags = [*(tag for tag, _ in named.adapters), *named.unknown]
-        if tags and dialect is PromptDialect.GESSO:
+        if tags:
             raise InputError(
                 f"`{tags[0]}` in the negative prompt has no effect", hint="networks are named in the prompt"
             )

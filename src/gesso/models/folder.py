@@ -294,8 +294,9 @@ def _config(folder: Path, part: str, class_name: str) -> Mapping[str, Any]:
         file = folder / "tokenizer_config.json"
         return read_json(file) if file.is_file() else {}
     if class_name.endswith(_PROCESSORS):
-        found = [folder / name for name in _PROCESSOR_CONFIGS if (folder / name).is_file()]
-        return read_json(found[0] if found else folder / _PROCESSOR_CONFIGS[0]) if found or part not in OPTIONAL else {}
+        files = [folder / name for name in _PROCESSOR_CONFIGS]
+        file = next((file for file in files if file.is_file()), files[0])
+        return read_json(file) if file.is_file() or part not in OPTIONAL else {}
     return read_json(folder / "config.json")
 
 

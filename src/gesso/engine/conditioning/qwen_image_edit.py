@@ -85,12 +85,12 @@ def _seen(model: TextModel, image: Image.Image, area_px: int) -> _Seen:
 
 def _embeds(model: TextModel, turn: Turn, weighting: Weighting, before: str, seen: _Seen) -> torch.Tensor:
     """[1, L, C] of the picture and the text."""
+    if PICTURE_TOKEN in turn.text:
+        raise InputError(f"The {turn.what} holds `{PICTURE_TOKEN}`, which stands for a picture", hint="leave it out")
     tokenizer, encoder = reader(model)
     said = Conversation.around(turn, lambda text: f"{before}{text}{END}")
     longest = LONGEST + INSTRUCTION_TOKENS + seen.tokens
     words = tokens(tokenizer, said, longest=longest, padded=False, weighting=weighting)
     kinds = (words.ids == encoder.config.image_token_id).long().to(model.device)
-    if PICTURE_TOKEN in turn.text:
-        raise InputError(f"The {turn.what} holds `{PICTURE_TOKEN}`, which stands for a picture", hint="leave it out")
     states = hidden_states(model, encoder, words, mm_token_type_ids=kinds, **seen.arguments)[-1]
     return ready(model, words.weigh(states, weighting)[:, INSTRUCTION_TOKENS:])

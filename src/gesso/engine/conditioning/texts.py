@@ -1,7 +1,7 @@
 """The texts of a request, as they are given to text encoders of the CLIP kind."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from PIL import Image
 
@@ -27,7 +27,7 @@ class Texts:
     """Of the negative prompt; empty if nothing is guided away from it."""
     dialect: PromptDialect = PromptDialect.PLAIN
     weighting: Weighting = Weighting.ORIGINAL
-    image: Image.Image | None = field(default=None, compare=False)
+    image: Image.Image | None = None
     """The picture that they are about, for encoders that read it too."""
 
     @classmethod

@@ -108,8 +108,7 @@ def check_edit(request: ImageRequest, facts: ModelFacts, steps: int) -> float:
             "A second pass changes every byte of a picture, and a mask keeps some",
             hint="leave one out; `--only-masked` paints a part at a larger size",
         )
-    only_masked = request.inpaint is not None and request.inpaint.only_masked
-    if request.tiling is not None and (only_masked or request.outpaint is not None):
+    if request.tiling is not None and _paints_a_part(request):
         raise InputError(
             "Edges that fit are those of a whole picture, and only a part of this one is painted",
             hint="leave `tiling`, `--tiling` out",
@@ -134,6 +133,11 @@ def check_edit(request: ImageRequest, facts: ModelFacts, steps: int) -> float:
             hint=f"use {math.ceil(1 / strength)} steps or more, or a greater strength",
         )
     return strength
+
+
+def _paints_a_part(request: ImageRequest) -> bool:
+    """Whether what is painted is put into a picture that keeps its size and shape."""
+    return request.outpaint is not None or (request.inpaint is not None and request.inpaint.only_masked)
 
 
 def _check_inpaint(request: ImageRequest, facts: ModelFacts) -> None:
@@ -162,8 +166,7 @@ def _check_resize(request: ImageRequest) -> None:
     """What a resolved request says of a picture that is not resized is `crop`."""
     if request.resize in (None, Resize.CROP):
         return
-    only_masked = request.inpaint is not None and request.inpaint.only_masked
-    if request.outpaint is not None or only_masked:
+    if _paints_a_part(request):
         done = "outpainted" if request.outpaint is not None else "painted under the mask only"
         raise InputError(
             f"Asked to {request.resize.value} a picture that is {done}: it keeps its size and shape",

@@ -8,6 +8,7 @@ from gesso.core.requests import MAX_PROMPT_CHARACTERS
 from gesso.engine.prompt.choices import Choice, Literal, Option, Template, Wildcard
 
 _MOST_AT_ONCE = 1000
+"""Values of one choice: each is drawn from all that are left."""
 Values = Callable[[str], Sequence[Option]]
 """Name of a wildcard → its values; raises `UnknownNameError` where there is none of that name."""
 
