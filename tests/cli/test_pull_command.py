@@ -144,8 +144,10 @@ def test_a_model_and_a_refiner_that_are_not_here_are_fetched_one_after_the_other
     options = ("--model", "sdxl-base", "--steps", 2, "--refiner", "civitai:1", "--refiner-at", 0.5)
     ran = command("generate", "x", *options, "--yes", "--size", "64x64", "--out", "x.png")
     assert ran.code == 0, ran.err
-    resolved = command("show", "x.png", "--json").data["recipe"]["resolved"]
+    recipe = command("show", "x.png", "--json").data["recipe"]
+    resolved = recipe["resolved"]
     assert Path(resolved["refiner"]["model"]).name == "a.safetensors"
+    assert Path(recipe["asked"]["refiner"]["model"]).name == "a.safetensors"  # a link is not kept
     assert resolved["model"] == "stabilityai/stable-diffusion-xl-base-1.0"
     assert ran.err.count("is not on this machine") == 2
 

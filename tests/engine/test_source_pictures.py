@@ -191,7 +191,8 @@ def test_gray_pictures_of_any_depth_are_read_alike_with_a_profile_of_gray_or_of_
     gray = Image.fromarray(values)
     usual = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     icc = {None: None, "gray": gray_profile(), "sRGB": usual}[profile]
-    kinds = {"8": gray, "16": Image.fromarray(values.astype(np.uint16) * 257), "alpha": gray.convert("LA")}
+    deep = values.astype(np.uint16) * 256 + (255 - values)  # its lower halves are others than the upper
+    kinds = {"8": gray, "16": Image.fromarray(deep), "alpha": gray.convert("LA")}
     for name, image in kinds.items():
         image.save(tmp_path / f"{name}.png", icc_profile=icc)
     read = {name: read_source(str(tmp_path / f"{name}.png")) for name in kinds}
